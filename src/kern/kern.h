@@ -1,7 +1,8 @@
 /*
  * Compute kernels behind one table. A level ("c", "avx2", "avx512", "neon") fills in what it has
  * over the C reference; every level gives the same bytes, so files do not depend on the machine.
- * Kernels see pointers and counts: they never allocate, log, lock or fail. SPDX-License-Identifier: MIT
+ * Kernels see pointers and counts: they never allocate, log, lock or fail. SPDX-License-Identifier:
+ * MIT
  */
 #ifndef PQ_KERN_KERN_H
 #define PQ_KERN_KERN_H
@@ -19,8 +20,8 @@ struct pq_encode_in {
                                 runtime does */
     /* Copied from the scheme's row, for encoders that serve several rows of the table. */
     int bits;
-    uint64_t group;     /* weights per scale; equals cols for per-channel schemes */
-    enum pq_dtype aux;  /* type in which scales (and offsets) are stored */
+    uint64_t group;    /* weights per scale; equals cols for per-channel schemes */
+    enum pq_dtype aux; /* type in which scales (and offsets) are stored */
     bool symmetric;
 };
 
@@ -28,26 +29,26 @@ struct pq_encode_in {
 typedef void pq_encode_fn(const struct pq_encode_in *in, void *const part[]);
 
 /* One encoder per line: name, and what the parts hold. The scheme table names the encoder. */
-#define PQ_ENCODERS(X)                                                                             \
-    X(F32)                                                                                         \
-    X(F16)                                                                                         \
-    X(BF16)                                                                                        \
-    X(Q4_0)                                                                                        \
-    X(Q4_1)                                                                                        \
-    X(Q5_0)                                                                                        \
-    X(Q5_1)                                                                                        \
-    X(Q8_0)                                                                                        \
-    X(Q2_K)                                                                                        \
-    X(Q3_K)                                                                                        \
-    X(Q4_K)                                                                                        \
-    X(Q5_K)                                                                                        \
-    X(Q6_K)                                                                                        \
-    X(IQ4_NL)                                                                                      \
-    X(IQ4_XS)                                                                                      \
-    X(AFFINE) /* MLX affine: codes (LSB-first bit stream), scales, biases */                        \
-    X(MXFP4)  /* codes, E8M0 scales */                                                              \
-    X(MXFP8)  /* codes, E8M0 scales */                                                              \
-    X(NVFP4)  /* codes, E4M3 scales */                                                              \
+#define PQ_ENCODERS(X)                                                       \
+    X(F32)                                                                   \
+    X(F16)                                                                   \
+    X(BF16)                                                                  \
+    X(Q4_0)                                                                  \
+    X(Q4_1)                                                                  \
+    X(Q5_0)                                                                  \
+    X(Q5_1)                                                                  \
+    X(Q8_0)                                                                  \
+    X(Q2_K)                                                                  \
+    X(Q3_K)                                                                  \
+    X(Q4_K)                                                                  \
+    X(Q5_K)                                                                  \
+    X(Q6_K)                                                                  \
+    X(IQ4_NL)                                                                \
+    X(IQ4_XS)                                                                \
+    X(AFFINE) /* MLX affine: codes (LSB-first bit stream), scales, biases */ \
+    X(MXFP4)  /* codes, E8M0 scales */                                       \
+    X(MXFP8)  /* codes, E8M0 scales */                                       \
+    X(NVFP4)  /* codes, E4M3 scales */                                       \
     X(INT)    /* neutral INT4/INT8: codes, scales, zero points (none when symmetric) */
 
 enum pq_encoder {

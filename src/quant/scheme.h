@@ -53,13 +53,15 @@ struct pq_scheme {
     void (*decode)(const struct pq_scheme *s, const void *const part[], uint64_t cols, float *x);
 };
 
-/* The table, ended by a row whose name is NULL. */
-extern const struct pq_scheme pq_schemes[];
+/* The i-th row of the table, NULL past the end. Families keep their rows in files of their own
+ * (quant/table.h lists them). */
+const struct pq_scheme *pq_scheme_at(int i);
 
 const struct pq_scheme *pq_scheme_find(const char *name); /* case-insensitive; NULL if unknown */
 const struct pq_scheme *pq_scheme_of_dtype(enum pq_dtype t);
 const struct pq_scheme *pq_scheme_of_ggml(uint32_t type);
-/* The row with the same grid whose scales are stored as `aux`; s itself where it has no scales. */
+/* The row with the same grid whose scales are stored as `aux`; s itself where it has no scales or
+ * where they are part of its blocks; NULL where the table has no such row. */
 const struct pq_scheme *pq_scheme_with_aux(const struct pq_scheme *s, enum pq_dtype aux);
 
 /* Bytes of one encoded row in part i, and in all parts. */

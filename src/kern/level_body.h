@@ -1,0 +1,17 @@
+/*
+ * The body of a level: every encoder, instantiated on the lanes that the including file's flags
+ * select. A new template adds its include and its PQ_ROWS_... here and nowhere else.
+ * SPDX-License-Identifier: MIT
+ */
+#include "kern/lanes.h"
+#include "kern/level.h"
+
+#include "kern/enc_float.h"
+
+#define PQ_KERN_TABLE(name)                       \
+    const struct pq_kern pq_kern_level_##name = { \
+        .level = #name,                           \
+        .encode = {PQ_ROWS_FLOAT},                \
+        .widen_bf16 = widen_bf16,                 \
+        .widen_f16 = widen_f16,                   \
+    }

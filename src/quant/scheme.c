@@ -1,0 +1,121 @@
+/* What holds for every scheme: look-up, sizes, encode, decode. SPDX-License-Identifier: MIT */
+#include "quant/scheme.h"
+#include "base/num.h"
+#include "quant/table.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+static const struct pq_scheme *const families[] = {
+#define PQ_X(array) array,
+    PQ_SCHEME_FAMILIES(PQ_X)
+#undef PQ_X
+};
+
+const struct pq_scheme *pq_scheme_at(int i)
+{
+    for (size_t f = 0; i >= 0 && f < PQ_LEN(families); f++)
+        for (const struct pq_scheme *s = families[f]; s->name; s++)
+            if (i-- == 0)
+                return s;
+    return NULL;
+}
+
+static int lower(int c)
+{
+    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+}
+
+static bool same_word(const char *a, const char *b)
+{
+    while (*a && lower(*a) == lower(*b))
+        a++, b++;
+    return lower(*a) == lower(*b);
+}
+
+#define FIND(s, condition)                                     \
+    do {                                                       \
+        const struct pq_scheme *s;                             \
+        for (int i_ = 0; (s = pq_scheme_at(i_)) != NULL; i_++) \
+            if (condition)                                     \
+                return s;                                      \
+    } while (0)
+
+const struct pq_scheme *pq_scheme_find(const char *name)
+{
+    FIND(s, same_word(s->name, name));
+    return NULL;
+}
+
+const struct pq_scheme *pq_scheme_of_dtype(enum pq_dtype t)
+{
+    FIND(s, s->family == PQ_FAM_FLOAT && s->dtype == t);
+    return NULL;
+}
+
+const struct pq_scheme *pq_scheme_of_ggml(uint32_t type)
+{
+    if (type != PQ_NO_GGML_TYPE)
+        FIND(s, s->ggml_type == type);
+    return NULL;
+}
+
+const struct pq_scheme *pq_scheme_with_aux(const struct pq_scheme *s, enum pq_dtype aux)
+{
+    if (s->aux == PQ_DTYPES || s->aux == aux)
+        return s;
+    FIND(t, t->family == s->family && t->encoder == s->encoder && t->bits == s->bits &&
+                t->group == s->group && t->symmetric == s->symmetric && t->aux == aux);
+    return NULL;
+}
+
+uint64_t pq_scheme_part_bytes(const struct pq_scheme *s, uint64_t cols, int i)
+{
+    struct pq_part part[PQ_MAX_PARTS];
+    int n = s->parts(s, cols, part);
+    return i < n ? part[i].cols * pq_dtype_size(part[i].dtype) : 0;
+}
+
+uint64_t pq_scheme_row_bytes(const struct pq_scheme *s, uint64_t cols)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < PQ_MAX_PARTS; i++)
+        sum += pq_scheme_part_bytes(s, cols, i);
+    return sum;
+}
+
+double pq_scheme_bpw(const struct pq_scheme *s, uint64_t cols)
+{
+    return cols ? 8.0 * (double)pq_scheme_row_bytes(s, cols) / (double)cols : 0.0;
+}
+
+void pq_scheme_encode(const struct pq_scheme *s, const struct pq_kern *k, enum pq_solver solver,
+                      const float *x, const float *importance, uint64_t cols, void *const part[])
+{
+    assert(s->encoder < PQ_N_ENCODERS && k->encode[s->encoder] && cols % s->block == 0);
+    struct pq_encode_in in = {
+        .x = x,
+        .importance = importance,
+        .cols = cols,
+        .search = solver == PQ_SOLVER_SEARCH,
+        .bits = s->bits,
+        .group = s->group ? s->group : cols,
+        .aux = s->aux,
+        .symmetric = s->symmetric,
+    };
+    k->encode[s->encoder](&in, part);
+}
+
+void pq_view_row(const struct pq_view *v, const struct pq_kern *k, uint64_t row, float *x)
+{
+    const void *part[PQ_MAX_PARTS] = {NULL};
+    for (int i = 0; i < PQ_MAX_PARTS; i++)
+        if (v->part[i])
+            part[i] = v->part[i] + row * pq_scheme_part_bytes(v->scheme, v->cols, i);
+    if (k && v->scheme->dtype == PQ_BF16)
+        k->widen_bf16(part[0], v->cols, x);
+    else if (k && v->scheme->dtype == PQ_F16)
+        k->widen_f16(part[0], v->cols, x);
+    else
+        v->scheme->decode(v->scheme, part, v->cols, x);
+}
