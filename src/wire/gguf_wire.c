@@ -60,7 +60,7 @@ static int take(struct cursor *c, uint64_t n, const uint8_t **p, const char *wha
 
 static int take_u32(struct cursor *c, uint32_t *v, const char *what)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     int rc = take(c, 4, &p, what);
     if (rc >= 0)
         *v = pq_le32(p);
@@ -69,7 +69,7 @@ static int take_u32(struct cursor *c, uint32_t *v, const char *what)
 
 static int take_u64(struct cursor *c, uint64_t *v, const char *what)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     int rc = take(c, 8, &p, what);
     if (rc >= 0)
         *v = pq_le64(p);
@@ -79,7 +79,7 @@ static int take_u64(struct cursor *c, uint64_t *v, const char *what)
 static int take_str(struct cursor *c, struct pq_gguf_str *s, const char *what)
 {
     int rc = PQ_OK;
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     PQ_TRY(take_u64(c, &s->len, what));
     PQ_TRY(take(c, s->len, &p, what));
     s->s = (const char *)p;
@@ -103,7 +103,7 @@ static int take_name(struct cursor *c, const char **name, const char *what)
 
 static int take_type(struct cursor *c, const char *key, enum pq_gguf_type *t)
 {
-    uint32_t id;
+    uint32_t id = 0;
     int rc = take_u32(c, &id, key);
     if (rc < 0)
         return rc;
@@ -165,7 +165,7 @@ out:
 static int take_info(struct cursor *c, struct pq_gguf_info *t)
 {
     int rc = PQ_OK;
-    uint32_t n;
+    uint32_t n = 0;
     PQ_TRY(take_name(c, &t->name, "a tensor name"));
     PQ_TRY(take_u32(c, &n, t->name));
     if (n > PQ_LEN(t->ne))
@@ -189,7 +189,7 @@ out:
 
 static int check_magic(struct cursor *c, struct pq_gguf *g)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     int rc = take(c, 8, &p, "its first 8 bytes");
     if (rc < 0)
         return rc;
@@ -207,7 +207,7 @@ static int check_magic(struct cursor *c, struct pq_gguf *g)
 
 static int take_count(struct cursor *c, size_t *n, const char *what, unsigned least)
 {
-    uint64_t v;
+    uint64_t v = 0;
     int rc = take_u64(c, &v, what);
     if (rc < 0)
         return rc;

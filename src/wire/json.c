@@ -4,6 +4,8 @@
 
 #include "base/fs.h"
 
+#include <string.h>
+
 enum { MAX_DOCUMENT = 512 << 20, LONG_INTEGER = 19 };
 
 static json_t *load(const char *text, size_t size, json_error_t *why)

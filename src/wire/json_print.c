@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void print_value(struct pq_buf *b, const json_t *j, size_t depth);
 

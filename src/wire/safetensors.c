@@ -97,7 +97,7 @@ static int read_tensor(const struct header *h, struct pq_st_tensor *t, const cha
                        const json_t *entry)
 {
     int rc = PQ_OK;
-    uint64_t bytes;
+    uint64_t bytes = 0;
     t->name = pq_arena_strdup(h->a, name);
     if (!t->name)
         return oom(h);
