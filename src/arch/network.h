@@ -9,27 +9,27 @@
 #include "wire/json.h"
 
 enum pq_role {
-    PQ_ROLE_EMBED,       /* [vocab, hidden] */
-    PQ_ROLE_HEAD,        /* [vocab, hidden]; absent when tied */
-    PQ_ROLE_HEAD_BIAS,   /* [vocab] */
-    PQ_ROLE_ATTN_NORM,   /* [hidden] before attention (phi: feeds both branches) */
+    PQ_ROLE_EMBED,     /* [vocab, hidden] */
+    PQ_ROLE_HEAD,      /* [vocab, hidden]; absent when tied */
+    PQ_ROLE_HEAD_BIAS, /* [vocab] */
+    PQ_ROLE_ATTN_NORM, /* [hidden] before attention (phi: feeds both branches) */
     PQ_ROLE_ATTN_NORM_BIAS,
-    PQ_ROLE_ATTN_QKV,    /* [(H + 2 KV) head_dim, hidden], rows Q then K then V */
-    PQ_ROLE_ATTN_Q,      /* [H head_dim, hidden] */
+    PQ_ROLE_ATTN_QKV, /* [(H + 2 KV) head_dim, hidden], rows Q then K then V */
+    PQ_ROLE_ATTN_Q,   /* [H head_dim, hidden] */
     PQ_ROLE_ATTN_Q_BIAS,
     PQ_ROLE_ATTN_K,
     PQ_ROLE_ATTN_K_BIAS,
     PQ_ROLE_ATTN_V,
     PQ_ROLE_ATTN_V_BIAS,
-    PQ_ROLE_ATTN_OUT,    /* [hidden, H head_dim] */
+    PQ_ROLE_ATTN_OUT, /* [hidden, H head_dim] */
     PQ_ROLE_ATTN_OUT_BIAS,
     PQ_ROLE_FFN_NORM,    /* [hidden] */
     PQ_ROLE_FFN_GATE_UP, /* [2 ff, hidden], rows gate then up */
     PQ_ROLE_FFN_UP,      /* [ff, hidden] (phi: fc1) */
     PQ_ROLE_FFN_UP_BIAS,
-    PQ_ROLE_FFN_DOWN,    /* [hidden, ff] (phi: fc2) */
+    PQ_ROLE_FFN_DOWN, /* [hidden, ff] (phi: fc2) */
     PQ_ROLE_FFN_DOWN_BIAS,
-    PQ_ROLE_FINAL_NORM,  /* [hidden] */
+    PQ_ROLE_FINAL_NORM, /* [hidden] */
     PQ_ROLE_FINAL_NORM_BIAS,
     PQ_ROLES
 };
@@ -51,10 +51,10 @@ struct pq_slice {
 struct pq_tensor {
     const char *name; /* e.g. "model.layers.3.self_attn.qkv_proj.weight" */
     enum pq_role role;
-    int layer;       /* -1 outside the layers */
-    int n_dims;      /* 1 (rows = 1) or 2 */
+    int layer;  /* -1 outside the layers */
+    int n_dims; /* 1 (rows = 1) or 2 */
     uint64_t rows, cols;
-    int n_slices;    /* stacked top to bottom */
+    int n_slices; /* stacked top to bottom */
     struct pq_slice slice[PQ_MAX_SLICES];
 };
 
@@ -67,17 +67,17 @@ enum pq_act { PQ_ACT_SILU, PQ_ACT_GELU_TANH };
 struct pq_hparams {
     uint32_t n_layers, hidden, ff, n_heads, n_kv_heads, head_dim, vocab;
     uint32_t max_position, original_max_position; /* equal without LongRoPE */
-    uint32_t rot_dims;       /* dimensions of each head that rotate, even */
+    uint32_t rot_dims;                            /* dimensions of each head that rotate, even */
     uint32_t sliding_window; /* keys that a query sees, itself included; 0 = all */
     double rope_theta, norm_eps;
     enum pq_norm norm;
     enum pq_act act;
-    bool parallel;       /* phi: attention and feed-forward add to the same residual */
-    bool tied;           /* the head is the embedding */
+    bool parallel; /* phi: attention and feed-forward add to the same residual */
+    bool tied;     /* the head is the embedding */
     enum pq_rope rope;
     float *long_factor, *short_factor; /* [rot_dims / 2] each with LongRoPE, else NULL */
-    double attn_factor; /* multiplies cos and sin at every length; 1 without LongRoPE */
-    int64_t bos, pad;   /* -1 = none */
+    double attn_factor;      /* multiplies cos and sin at every length; 1 without LongRoPE */
+    int64_t bos, pad;        /* -1 = none */
     int64_t eos[PQ_MAX_EOS]; /* union of config.json and generation_config.json, config's first */
     int n_eos;
     const char *dtype; /* torch_dtype of the checkpoint: "bfloat16", "float16", "float32" */
@@ -109,7 +109,8 @@ struct pq_map_row {
     enum pq_role role;
     bool per_layer;
     const char *name; /* checkpoint's name, "model.layers.%d.self_attn.qkv_proj.weight" */
-    const char *const *stacked; /* NULL-ended names that stacked give the same rows (split q, k, v) */
+    const char *const
+        *stacked; /* NULL-ended names that stacked give the same rows (split q, k, v) */
 };
 
 extern const struct pq_arch *const pq_archs[]; /* NULL-ended */
