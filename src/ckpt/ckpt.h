@@ -25,17 +25,17 @@ struct pq_stored {
 struct pq_ckpt {
     struct pq_arena arena;
     const char *path;
-    const char *kind; /* "safetensors", "torch", "gguf" */
+    const char *kind;         /* "safetensors", "torch", "gguf" */
     struct pq_stored *tensor; /* sorted by name */
     size_t n_tensors;
-    uint64_t file_bytes;     /* of all weight files together */
-    struct pq_gguf *gguf;    /* metadata of a GGUF; NULL otherwise */
-    void *priv;              /* mappings */
+    uint64_t file_bytes;  /* of all weight files together */
+    struct pq_gguf *gguf; /* metadata of a GGUF; NULL otherwise */
+    void *priv;           /* mappings */
 };
 
 /* path: a folder or a file. Every offset, length, shape and count has been checked on success. */
 int pq_ckpt_open(struct pq_ckpt **out, const char *path, struct pq_err *e) PQ_MUST_CHECK;
-void pq_ckpt_close(struct pq_ckpt *c); /* NULL is fine */
+void pq_ckpt_close(struct pq_ckpt *c);                                           /* NULL is fine */
 const struct pq_stored *pq_ckpt_find(const struct pq_ckpt *c, const char *name); /* NULL if none */
 
 #endif
