@@ -1,7 +1,7 @@
 """Phi-3 and Phi, computed in float64 from their description alone: the oracle of the interop tests.
 
-It takes any weights (a checkpoint's own, or those that a quantized file decodes to) and can follow a
-runtime's rule where that runtime is known to compute something else than Hugging Face does:
+It takes any weights (a checkpoint's own, or those that a quantized file decodes to) and can follow
+a runtime's rule where that runtime is known to compute something else than Hugging Face does:
 `window=False` ignores the sliding window (llama.cpp, mlx-lm) and `rope="long"` takes the long rope
 factors whatever the length (mlx-lm always; llama.cpp when its context is above the original one).
 SPDX-License-Identifier: MIT"""
@@ -43,7 +43,7 @@ class Config:
         self.original = c.get("original_max_position_embeddings", c["max_position_embeddings"])
         self.stretch = c["max_position_embeddings"] / self.original
         scaling = c.get("rope_scaling")
-        self.factors = scaling and {"short": scaling["short_factor"], "long": scaling["long_factor"]}
+        self.factors = scaling and {k: scaling[f"{k}_factor"] for k in ("short", "long")}
 
     def attention_factor(self):
         if not self.factors or self.stretch <= 1:
@@ -156,8 +156,8 @@ class Phi:
         return self._linear(h, "lm_head")
 
     def greedy(self, ids, n, rule=HUGGING_FACE):
-        """ids and n more, each the likeliest; the whole sequence is computed anew for each token, as
-        Hugging Face does when a LongRoPE model crosses its original context."""
+        """ids and n more, each the likeliest; the whole sequence is computed anew for each token,
+        as Hugging Face does when a LongRoPE model crosses its original context."""
         ids = list(ids)
         for _ in range(n):
             ids.append(int(self.logits(ids, rule)[-1].argmax()))

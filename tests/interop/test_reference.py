@@ -19,7 +19,7 @@ class Oracle(InteropTest):
                 self.assertEqual(made, golden.greedy)
 
     def test_the_rules_matter(self):
-        """The switches change what they are there to change, or equality under them shows nothing."""
+        """The switches change what they are there to change: equality under them means much."""
         for name, rule in (("phi3-mini-4k", Rule(window=False)),
                            ("phi3-mini-128k-sharded", Rule(rope="long")),
                            ("phi4-mini", Rule(rope="long"))):
