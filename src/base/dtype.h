@@ -25,8 +25,8 @@ enum pq_dtype {
     PQ_DTYPES /* count; also "none" */
 };
 
-size_t pq_dtype_size(enum pq_dtype t);             /* bytes per element */
-const char *pq_dtype_name(enum pq_dtype t);        /* safetensors spelling, e.g. "BF16" */
+size_t pq_dtype_size(enum pq_dtype t);              /* bytes per element */
+const char *pq_dtype_name(enum pq_dtype t);         /* safetensors spelling, e.g. "BF16" */
 enum pq_dtype pq_dtype_from_name(const char *name); /* PQ_DTYPES when unknown */
 
 #endif

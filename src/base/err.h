@@ -13,10 +13,10 @@ __attribute__((format(printf, 3, 4))) int pq_fail_in(struct pq_err *e, int code,
                                                      ...);
 
 /* For functions with one `out:` label: int rc = PQ_OK; PQ_TRY(step(..., e)); out: ... return rc; */
-#define PQ_TRY(x)                                                                                  \
-    do {                                                                                           \
-        if ((rc = (x)) < 0)                                                                        \
-            goto out;                                                                              \
+#define PQ_TRY(x)           \
+    do {                    \
+        if ((rc = (x)) < 0) \
+            goto out;       \
     } while (0)
 
 #endif

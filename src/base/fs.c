@@ -185,12 +185,29 @@ static void sync_folder_of(const char *path)
     pq_arena_free(&a);
 }
 
-int pq_path_rename(const char *from, const char *to, struct pq_err *e)
+/* rename() replaces files but not folders that hold something: swap those, then remove the old. */
+static int swap_folders(const char *from, const char *to, struct pq_err *e)
 {
+#ifdef RENAME_EXCHANGE
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE) == 0)
+        return pq_tree_remove(from, e);
+#endif
+    int rc = pq_tree_remove(to, e); /* no swap here: the old output goes first */
+    if (rc >= 0 && rename(from, to))
+        rc = io_fail(e, "rename into place", from);
+    return rc;
+}
+
+int pq_path_replace(const char *from, const char *to, struct pq_err *e)
+{
+    int rc = PQ_OK;
     if (rename(from, to))
-        return pq_fail(e, PQ_EIO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
-    sync_folder_of(to);
-    return PQ_OK;
+        rc = pq_path_kind(to) == PQ_PATH_DIR
+                 ? swap_folders(from, to, e)
+                 : pq_fail(e, PQ_EIO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
+    if (rc >= 0)
+        sync_folder_of(to);
+    return rc;
 }
 
 uint64_t pq_disk_free(const char *path)

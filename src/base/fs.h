@@ -27,9 +27,11 @@ const char *pq_path_base(const char *path); /* after the last slash; borrowed */
 /* Calls fn for each entry (no "." and "..") in byte order of the names; stops at a negative. */
 int pq_dir_each(const char *dir, int (*fn)(void *ctx, const char *name, struct pq_err *e),
                 void *ctx, struct pq_err *e);
-int pq_dir_make(const char *dir, struct pq_err *e); /* with parents; existing is fine */
+int pq_dir_make(const char *dir, struct pq_err *e);     /* with parents; existing is fine */
 int pq_tree_remove(const char *path, struct pq_err *e); /* file or folder; missing is fine */
-int pq_path_rename(const char *from, const char *to, struct pq_err *e); /* and syncs the folder */
+/* Moves a finished file or folder to its final name, replacing what is there in one step where the
+ * system can swap folders (Linux), and makes that durable. */
+int pq_path_replace(const char *from, const char *to, struct pq_err *e);
 uint64_t pq_disk_free(const char *path); /* bytes; UINT64_MAX when unknown */
 
 /* Whole small file into a NUL-terminated buffer from the heap (pq_free). `limit` caps the size. */

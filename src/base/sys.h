@@ -11,8 +11,8 @@ int pq_cpu_count(void); /* CPUs that this process may use, at least 1 */
  * a thread, the others do its work: fn must take its share from a common counter. */
 void pq_parallel(int n, void (*fn)(void *ctx, int worker), void *ctx);
 
-double pq_now(void);               /* monotonic seconds */
-uint64_t pq_peak_rss(void);        /* bytes, 0 when unknown */
+double pq_now(void);        /* monotonic seconds */
+uint64_t pq_peak_rss(void); /* bytes, 0 when unknown */
 bool pq_is_terminal(int fd);
 
 /* Calls on_signal (async-signal-safe work only) at the first SIGINT or SIGTERM. */
