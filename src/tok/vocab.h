@@ -34,7 +34,7 @@ struct pq_token {
 
 struct pq_vocab {
     enum pq_vocab_kind kind;
-    const char *pre; /* GGUF's tokenizer.ggml.pre: "default", "phi-2", "dbrx", "gpt-4o" */
+    const char *pre;        /* GGUF's tokenizer.ggml.pre: "default", "phi-2", "dbrx", "gpt-4o" */
     struct pq_token *token; /* [n_tokens], padded to the model's vocabulary with UNUSED [PADn] */
     size_t n_tokens;
     const char **merge; /* [n_merges] "left right" in GPT-2's byte alphabet; BPE only */

@@ -1,0 +1,74 @@
+/* A vocabulary while its files are read. Private to the room. SPDX-License-Identifier: MIT */
+#ifndef PQ_TOK_BUILD_H
+#define PQ_TOK_BUILD_H
+
+#include "tok/strmap.h"
+#include "tok/vocab.h"
+
+struct pq_tok {
+    struct pq_vocab *v; /* v->token has n_vocab entries from the start; text = NULL: a hole */
+    struct pq_arena *a;
+    struct pq_err *e;
+    const char *dir;
+    size_t n_vocab;
+    struct pq_strmap ids; /* text to id, filled by pq_tok_index */
+    json_t *tokenizer;    /* tokenizer.json, NULL when absent; likewise: */
+    json_t *config;       /* tokenizer_config.json */
+    json_t *added;        /* added_tokens.json */
+    json_t *special;      /* special_tokens_map.json */
+    bool has_model;       /* tokenizer.model */
+};
+
+#define PQ_TOK_JSON "tokenizer.json"
+#define PQ_TOK_MODEL "tokenizer.model"
+#define PQ_TOK_CONFIG "tokenizer_config.json"
+#define PQ_TOK_ADDED "added_tokens.json"
+#define PQ_TOK_SPECIAL "special_tokens_map.json"
+
+#define PQ_SPM_SPACE "\xe2\x96\x81" /* U+2581, SentencePiece's space */
+
+int pq_tok_no_memory(struct pq_err *e);
+
+/* UTF-8 without zero bytes. */
+bool pq_tok_is_text(const char *s, size_t n);
+
+/* Sets a base token; refuses ids past the vocabulary and a different text under a used id. */
+int pq_tok_put(struct pq_tok *t, uint64_t id, const char *text, size_t len, float score,
+               enum pq_token_type type, const char *file);
+
+/* Fills holes with [PADn] and builds t->ids; refuses two ids with one text. */
+int pq_tok_index(struct pq_tok *t);
+/* The id of a text, or -1. */
+int64_t pq_tok_id(const struct pq_tok *t, const char *text);
+
+/* spm.c: the pieces of tokenizer.model and its flags. With `alone`, its normalizer is judged. */
+int pq_tok_read_model(struct pq_tok *t, bool alone);
+/* <0x00> to <0xFF>? Returns the byte or -1. */
+int pq_tok_byte_piece(const char *text, size_t len);
+
+/* tokjson.c: tokenizer.json. */
+int pq_tok_json_kind(struct pq_tok *t);     /* v->kind */
+int pq_tok_json_pipeline(struct pq_tok *t); /* v->pre, v->add_space_prefix */
+int pq_tok_json_vocab(struct pq_tok *t);
+int pq_tok_json_merges(struct pq_tok *t); /* after pq_tok_index: merges, or scores from them */
+int pq_tok_json_template(struct pq_tok *t, bool *bos, bool *eos); /* of the post-processor */
+int pq_tok_vocab_object(struct pq_tok *t, const json_t *vocab, const char *file);
+int pq_tok_merge(struct pq_tok *t, const char *left, size_t n_left, const char *right,
+                 size_t n_right, const char *file); /* appends to v->merge after checks */
+
+/* added.c: added tokens of the three files, later ones win. */
+int pq_tok_added(struct pq_tok *t);
+
+/* tokconfig.c: special ids, flags and chat template. */
+int pq_tok_specials(struct pq_tok *t);
+int pq_tok_chat_template(struct pq_tok *t);
+
+/* pre.c: names of llama.cpp for split patterns. */
+extern const char pq_pre_gpt2_pattern[];
+const char *pq_pre_of_pattern(const char *pattern); /* NULL when unknown */
+const char *pq_pre_pattern(const char *name);       /* NULL when unknown */
+
+/* type of an added token, as llama.cpp's converter gives it */
+enum pq_token_type pq_tok_added_type(const char *text, size_t len, bool special);
+
+#endif

@@ -1,0 +1,407 @@
+/* tokenizer.json of the `tokenizers` library: model, merges and the processing around them.
+ * SPDX-License-Identifier: MIT */
+#include "tok/build.h"
+#include "base/num.h"
+
+#include <math.h>
+
+static const char *type_of(const json_t *j)
+{
+    const char *s = json_string_value(json_object_get(j, "type"));
+    return s ? s : "";
+}
+
+static bool is_set(const json_t *j)
+{
+    return j && !json_is_null(j);
+}
+
+static const json_t *model_of(const struct pq_tok *t)
+{
+    return json_object_get(t->tokenizer, "model");
+}
+
+static int empty_string(const json_t *model, const char *key, struct pq_err *e)
+{
+    const char *s = "";
+    int rc = pq_json_str(model, key, &s, PQ_TOK_JSON, e);
+    if (rc == PQ_OK && *s)
+        rc = pq_fail(e, PQ_EUNSUPPORTED, "%s: %s \"%s\" is not supported", PQ_TOK_JSON, key, s);
+    return rc;
+}
+
+int pq_tok_json_kind(struct pq_tok *t)
+{
+    const json_t *model = model_of(t);
+    bool byte_fallback = false;
+    int rc;
+    if (!json_is_object(model))
+        return pq_fail(t->e, PQ_EFORMAT, "%s: model is missing", PQ_TOK_JSON);
+    if (*type_of(model) && strcmp(type_of(model), "BPE"))
+        return pq_fail(t->e, PQ_EUNSUPPORTED, "%s: a %s model, Phi's are BPE", PQ_TOK_JSON,
+                       type_of(model));
+    PQ_TRY(empty_string(model, "continuing_subword_prefix", t->e));
+    PQ_TRY(empty_string(model, "end_of_word_suffix", t->e));
+    PQ_TRY(pq_json_bool(model, "byte_fallback", &byte_fallback, PQ_TOK_JSON, t->e));
+    t->v->kind = byte_fallback ? PQ_VOCAB_SPM : PQ_VOCAB_BPE;
+out:
+    return rc;
+}
+
+/* ---- what happens to text before the model: a list of steps, flattened ---- */
+
+typedef int step_fn(struct pq_tok *t, const json_t *step, void *state);
+
+/* Calls fn for each step of a normalizer, pre_tokenizer or post_processor. */
+static int each_step(struct pq_tok *t, const json_t *j, const char *list_key, step_fn *fn,
+                     void *state)
+{
+    if (!is_set(j))
+        return PQ_OK;
+    if (!json_is_object(j))
+        return pq_fail(t->e, PQ_EFORMAT, "%s: a processing step is not an object", PQ_TOK_JSON);
+    if (strcmp(type_of(j), "Sequence"))
+        return fn(t, j, state);
+    size_t i;
+    const json_t *step;
+    json_array_foreach(json_object_get(j, list_key), i, step)
+    {
+        int rc = fn(t, step, state);
+        if (rc < 0)
+            return rc;
+    }
+    return PQ_OK;
+}
+
+static int refuse_step(struct pq_tok *t, const char *where, const json_t *step)
+{
+    return pq_fail(t->e, PQ_EUNSUPPORTED, "%s: %s of type \"%s\" is not supported", PQ_TOK_JSON,
+                   where, type_of(step));
+}
+
+struct split {
+    const char *pattern;
+    bool bytes; /* ByteLevel was seen */
+};
+
+static int byte_level_step(struct pq_tok *t, const json_t *step, struct split *s)
+{
+    bool prefix = true, regex = true; /* the library's defaults */
+    int rc;
+    PQ_TRY(pq_json_bool(step, "add_prefix_space", &prefix, PQ_TOK_JSON, t->e));
+    PQ_TRY(pq_json_bool(step, "use_regex", &regex, PQ_TOK_JSON, t->e));
+    if (prefix)
+        return pq_fail(t->e, PQ_EUNSUPPORTED, "%s: add_prefix_space = true is not supported",
+                       PQ_TOK_JSON);
+    if (regex && s->pattern)
+        return pq_fail(t->e, PQ_EUNSUPPORTED, "%s: text is split by two patterns", PQ_TOK_JSON);
+    if (regex)
+        s->pattern = pq_pre_gpt2_pattern;
+    s->bytes = true;
+out:
+    return rc;
+}
+
+static int split_step(struct pq_tok *t, const json_t *step, struct split *s)
+{
+    const char *behavior = "", *regex = NULL;
+    bool invert = false;
+    int rc;
+    PQ_TRY(pq_json_str(step, "behavior", &behavior, PQ_TOK_JSON, t->e));
+    PQ_TRY(pq_json_bool(step, "invert", &invert, PQ_TOK_JSON, t->e));
+    PQ_TRY(pq_json_str(json_object_get(step, "pattern"), "Regex", &regex, PQ_TOK_JSON, t->e));
+    /* Both keep every match as one word and drop nothing, since the patterns match everything. */
+    bool keeps =
+        (!strcmp(behavior, "Isolated") && !invert) || (!strcmp(behavior, "Removed") && invert);
+    if (!regex || !keeps || s->pattern || s->bytes)
+        return pq_fail(t->e, PQ_EUNSUPPORTED,
+                       "%s: a Split with behavior \"%s\" at this place is not supported",
+                       PQ_TOK_JSON, behavior);
+    s->pattern = regex;
+out:
+    return rc;
+}
+
+static int pre_step(struct pq_tok *t, const json_t *step, void *state)
+{
+    struct split *s = (struct split *)state;
+    if (!strcmp(type_of(step), "ByteLevel"))
+        return byte_level_step(t, step, s);
+    if (!strcmp(type_of(step), "Split"))
+        return split_step(t, step, s);
+    return refuse_step(t, "pre_tokenizer", step);
+}
+
+static int no_normalizer(struct pq_tok *t, const json_t *step, void *state)
+{
+    (void)state;
+    return refuse_step(t, "normalizer", step);
+}
+
+static int bpe_pipeline(struct pq_tok *t)
+{
+    struct split s = {0};
+    int rc;
+    PQ_TRY(each_step(t, json_object_get(t->tokenizer, "normalizer"), "normalizers", no_normalizer,
+                     NULL));
+    PQ_TRY(each_step(t, json_object_get(t->tokenizer, "pre_tokenizer"), "pretokenizers", pre_step,
+                     &s));
+    if (!s.bytes || !s.pattern)
+        return pq_fail(t->e, PQ_EUNSUPPORTED, "%s: a BPE model without byte-level splitting",
+                       PQ_TOK_JSON);
+    t->v->pre = pq_pre_of_pattern(s.pattern);
+    if (!t->v->pre)
+        return pq_fail(t->e, PQ_EUNSUPPORTED, "%s: unknown split pattern %s", PQ_TOK_JSON,
+                       s.pattern);
+out:
+    return rc;
+}
+
+struct spaces {
+    bool prefix, replaced;
+};
+
+static int prepend_step(struct pq_tok *t, const json_t *step, struct spaces *s)
+{
+    const char *what = "";
+    int rc = pq_json_str(step, "prepend", &what, PQ_TOK_JSON, t->e);
+    if (rc == PQ_OK && strcmp(what, PQ_SPM_SPACE))
+        rc = refuse_step(t, "normalizer", step);
+    s->prefix = true;
+    return rc;
+}
+
+static int replace_step(struct pq_tok *t, const json_t *step, struct spaces *s)
+{
+    const char *from = "", *to = "";
+    int rc;
+    PQ_TRY(pq_json_str(json_object_get(step, "pattern"), "String", &from, PQ_TOK_JSON, t->e));
+    PQ_TRY(pq_json_str(step, "content", &to, PQ_TOK_JSON, t->e));
+    if (strcmp(from, " ") || strcmp(to, PQ_SPM_SPACE))
+        return refuse_step(t, "normalizer", step);
+    s->replaced = true;
+out:
+    return rc;
+}
+
+static int spm_normalizer_step(struct pq_tok *t, const json_t *step, void *state)
+{
+    struct spaces *s = (struct spaces *)state;
+    if (!strcmp(type_of(step), "Prepend"))
+        return prepend_step(t, step, s);
+    if (!strcmp(type_of(step), "Replace"))
+        return replace_step(t, step, s);
+    return refuse_step(t, "normalizer", step);
+}
+
+/* The newer form of the same: Metaspace that does not split. */
+static int metaspace_step(struct pq_tok *t, const json_t *step, void *state)
+{
+    struct spaces *s = (struct spaces *)state;
+    const char *replacement = PQ_SPM_SPACE, *scheme = "always";
+    bool split = true, prefix = true;
+    int rc;
+    if (strcmp(type_of(step), "Metaspace"))
+        return refuse_step(t, "pre_tokenizer", step);
+    PQ_TRY(pq_json_str(step, "replacement", &replacement, PQ_TOK_JSON, t->e));
+    PQ_TRY(pq_json_str(step, "prepend_scheme", &scheme, PQ_TOK_JSON, t->e));
+    PQ_TRY(pq_json_bool(step, "add_prefix_space", &prefix, PQ_TOK_JSON, t->e));
+    PQ_TRY(pq_json_bool(step, "split", &split, PQ_TOK_JSON, t->e));
+    if (split || strcmp(replacement, PQ_SPM_SPACE))
+        return refuse_step(t, "splitting pre_tokenizer", step);
+    s->prefix = prefix && strcmp(scheme, "never");
+    s->replaced = true;
+out:
+    return rc;
+}
+
+static int spm_pipeline(struct pq_tok *t)
+{
+    struct spaces s = {0};
+    int rc;
+    PQ_TRY(each_step(t, json_object_get(t->tokenizer, "normalizer"), "normalizers",
+                     spm_normalizer_step, &s));
+    PQ_TRY(each_step(t, json_object_get(t->tokenizer, "pre_tokenizer"), "pretokenizers",
+                     metaspace_step, &s));
+    if (!s.replaced)
+        return pq_fail(t->e, PQ_EUNSUPPORTED,
+                       "%s: spaces are not replaced by U+2581 before the model", PQ_TOK_JSON);
+    t->v->add_space_prefix = s.prefix;
+    t->v->pre = "default";
+out:
+    return rc;
+}
+
+int pq_tok_json_pipeline(struct pq_tok *t)
+{
+    return t->v->kind == PQ_VOCAB_SPM ? spm_pipeline(t) : bpe_pipeline(t);
+}
+
+/* ---- the model ---- */
+
+static enum pq_token_type base_type(const struct pq_tok *t, const char *text, const char *unk)
+{
+    if (t->v->kind != PQ_VOCAB_SPM)
+        return PQ_TOKEN_NORMAL;
+    if (!strcmp(text, unk))
+        return PQ_TOKEN_UNKNOWN;
+    return pq_tok_byte_piece(text, strlen(text)) >= 0 ? PQ_TOKEN_BYTE : PQ_TOKEN_NORMAL;
+}
+
+int pq_tok_vocab_object(struct pq_tok *t, const json_t *vocab, const char *file)
+{
+    const char *text, *unk = "";
+    json_t *id;
+    if (!json_is_object(vocab) || !json_object_size(vocab))
+        return pq_fail(t->e, PQ_EFORMAT, "%s: vocab is missing, empty or not an object", file);
+    const float score = t->v->kind == PQ_VOCAB_SPM ? NAN : 0; /* NAN: merges will tell */
+    int rc = pq_json_str(model_of(t), "unk_token", &unk, file, t->e);
+    json_object_foreach((json_t *)(uintptr_t)vocab, text, id)
+    {
+        if (rc < 0)
+            break;
+        if (!json_is_integer(id) || json_integer_value(id) < 0)
+            return pq_fail(t->e, PQ_EFORMAT, "%s: the id of \"%.64s\" is not an integer", file,
+                           text);
+        rc = pq_tok_put(t, (uint64_t)json_integer_value(id), text, strlen(text), score,
+                        base_type(t, text, unk), file);
+    }
+    return rc;
+}
+
+int pq_tok_json_vocab(struct pq_tok *t)
+{
+    return pq_tok_vocab_object(t, json_object_get(model_of(t), "vocab"), PQ_TOK_JSON);
+}
+
+/* One merge: both halves and the whole must be tokens, else the `tokenizers` library refuses too.
+ * Writes "left right" to the arena and the id of the whole. */
+static int check_merge(struct pq_tok *t, char *pair, size_t n_left, size_t n_right,
+                       const char *file, uint32_t *whole)
+{
+    char *right = pair + n_left + 1;
+    bool known = n_left && n_right && !memchr(pair, ' ', n_left) && !memchr(right, ' ', n_right) &&
+                 pq_strmap_get(&t->ids, pair, n_left) != PQ_STRMAP_NONE &&
+                 pq_strmap_get(&t->ids, right, n_right) != PQ_STRMAP_NONE;
+    memmove(pair + n_left, right, n_right); /* side by side, for one look-up */
+    *whole = known ? pq_strmap_get(&t->ids, pair, n_left + n_right) : PQ_STRMAP_NONE;
+    memmove(right, pair + n_left, n_right);
+    pair[n_left] = ' ';
+    if (*whole == PQ_STRMAP_NONE)
+        return pq_fail(t->e, PQ_EFORMAT, "%s: merge %zu (\"%.64s\") does not make tokens of tokens",
+                       file, t->v->n_merges, pair);
+    return PQ_OK;
+}
+
+int pq_tok_merge(struct pq_tok *t, const char *left, size_t n_left, const char *right,
+                 size_t n_right, const char *file)
+{
+    uint32_t whole;
+    char *pair = (char *)pq_arena_alloc(t->a, n_left + n_right + 2, 1);
+    if (!pair)
+        return pq_tok_no_memory(t->e);
+    memcpy(pair, left, n_left);
+    pair[n_left] = ' ';
+    memcpy(pair + n_left + 1, right, n_right);
+    int rc = check_merge(t, pair, n_left, n_right, file, &whole);
+    if (rc < 0)
+        return rc;
+    struct pq_token *tok = &t->v->token[whole];
+    if (isnan(tok->score)) /* SPM without scores: earlier merges get higher ones */
+        tok->score = -(float)t->v->n_merges;
+    t->v->merge[t->v->n_merges++] = pair;
+    return PQ_OK;
+}
+
+/* Either "left right" or ["left", "right"]. */
+static int merge_item(struct pq_tok *t, const json_t *j)
+{
+    if (json_is_string(j)) {
+        const char *s = json_string_value(j), *space = strchr(s, ' ');
+        if (space)
+            return pq_tok_merge(t, s, (size_t)(space - s), space + 1, strlen(space + 1),
+                                PQ_TOK_JSON);
+    }
+    const json_t *l = json_array_get(j, 0), *r = json_array_get(j, 1);
+    if (json_array_size(j) == 2 && json_is_string(l) && json_is_string(r))
+        return pq_tok_merge(t, json_string_value(l), json_string_length(l), json_string_value(r),
+                            json_string_length(r), PQ_TOK_JSON);
+    return pq_fail(t->e, PQ_EFORMAT, "%s: merge %zu is not a pair", PQ_TOK_JSON, t->v->n_merges);
+}
+
+/* Without tokenizer.model an SPM vocabulary has no scores. Merging picks the pair whose whole has
+ * the highest score, so minus the rank of the first merge that makes a piece keeps the order; what
+ * no merge makes (single characters) may have any score. */
+static void settle_scores(struct pq_vocab *v)
+{
+    size_t next = v->n_merges;
+    for (size_t i = 0; i < v->n_tokens; i++)
+        if (isnan(v->token[i].score))
+            v->token[i].score = v->token[i].type == PQ_TOKEN_NORMAL ? -(float)next++ : 0;
+}
+
+int pq_tok_json_merges(struct pq_tok *t)
+{
+    const json_t *list = json_object_get(model_of(t), "merges");
+    struct pq_vocab *v = t->v;
+    if (!json_is_array(list))
+        return pq_fail(t->e, PQ_EFORMAT, "%s: merges is missing or not a list", PQ_TOK_JSON);
+    v->merge = (const char **)pq_arena_alloc(t->a, json_array_size(list), sizeof *v->merge);
+    if (!v->merge)
+        return pq_tok_no_memory(t->e);
+    size_t i;
+    const json_t *j;
+    json_array_foreach(list, i, j)
+    {
+        int rc = merge_item(t, j);
+        if (rc < 0)
+            return rc;
+    }
+    settle_scores(v);
+    if (v->kind == PQ_VOCAB_SPM) { /* scores say it all */
+        v->merge = NULL;
+        v->n_merges = 0;
+    }
+    return PQ_OK;
+}
+
+/* ---- the post-processor ---- */
+
+struct ends {
+    bool *bos, *eos;
+};
+
+static int template_step(struct pq_tok *t, const json_t *step, void *state)
+{
+    struct ends *ends = (struct ends *)state;
+    if (!strcmp(type_of(step), "ByteLevel"))
+        return PQ_OK;
+    if (strcmp(type_of(step), "TemplateProcessing"))
+        return refuse_step(t, "post_processor", step);
+    bool *side = ends->bos;
+    size_t i;
+    const json_t *j;
+    json_array_foreach(json_object_get(step, "single"), i, j)
+    {
+        const json_t *special = json_object_get(j, "SpecialToken");
+        if (!special) {
+            side = ends->eos; /* past the text */
+            continue;
+        }
+        const char *text = json_string_value(json_object_get(special, "id"));
+        int64_t want = side == ends->bos ? t->v->bos : t->v->eos;
+        if (!text || want < 0 || pq_tok_id(t, text) != want)
+            return pq_fail(t->e, PQ_EUNSUPPORTED,
+                           "%s: the post-processor adds \"%s\", which is not the %s token",
+                           PQ_TOK_JSON, text ? text : "", side == ends->bos ? "bos" : "eos");
+        *side = true;
+    }
+    return PQ_OK;
+}
+
+int pq_tok_json_template(struct pq_tok *t, bool *bos, bool *eos)
+{
+    struct ends ends = {bos, eos};
+    return each_step(t, json_object_get(t->tokenizer, "post_processor"), "processors",
+                     template_step, &ends);
+}
