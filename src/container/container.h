@@ -1,7 +1,7 @@
 /*
- * Containers: a document that names tensors, plus a blob with offsets. A writer plans every size and
- * offset and builds the whole document before a weight is read; the convert room fills the blob.
- * SPDX-License-Identifier: MIT
+ * Containers: a document that names tensors, plus a blob with offsets. A writer plans every size
+ * and offset and builds the whole document before a weight is read; the convert room fills the
+ * blob. SPDX-License-Identifier: MIT
  */
 #ifndef PQ_CONTAINER_CONTAINER_H
 #define PQ_CONTAINER_CONTAINER_H
@@ -43,8 +43,8 @@ struct pq_item {
     const struct pq_tensor *tensor; /* NULL for literal data */
     size_t tensor_index;            /* into the network, for importance */
     const struct pq_scheme *scheme;
-    const char *name;     /* in the container, for messages and the table */
-    uint32_t file;        /* index into pq_plan.file */
+    const char *name; /* in the container, for messages and the table */
+    uint32_t file;    /* index into pq_plan.file */
     int n_parts;
     uint64_t at[PQ_MAX_PARTS];    /* offset of each part in the file */
     uint64_t bytes[PQ_MAX_PARTS]; /* of each part, all rows */
@@ -52,17 +52,17 @@ struct pq_item {
 };
 
 struct pq_out_file {
-    const char *name;   /* relative to the plan's root */
-    struct pq_buf doc;  /* written at offset 0; the whole content of a side file */
-    uint64_t size;      /* of the file */
+    const char *name;  /* relative to the plan's root */
+    struct pq_buf doc; /* written at offset 0; the whole content of a side file */
+    uint64_t size;     /* of the file */
 };
 
 /* Everything about an output before it is written. Zero-initialise; pq_plan_free releases. */
 struct pq_plan {
     struct pq_arena arena;
     const struct pq_container *container;
-    const char *dir;    /* folder of this target under OUT: "gguf", "mlx" */
-    bool whole_folder;  /* the folder appears by one rename (mlx); else file by file (gguf) */
+    const char *dir;   /* folder of this target under OUT: "gguf", "mlx" */
+    bool whole_folder; /* the folder appears by one rename (mlx); else file by file (gguf) */
     struct pq_out_file *file;
     size_t n_files;
     struct pq_item *item;
@@ -85,11 +85,15 @@ struct pq_container {
     /* The recipe's scheme for tensor i (rules and embed/head overrides are not its business). */
     const struct pq_scheme *(*place)(const struct pq_recipe *r, const struct pq_network *net,
                                      size_t i, bool have_imatrix);
+    /* The form in which this container stores tensor i when s was chosen for it: the type of its
+     * scales, and what replaces a scheme whose blocks do not tile the row. NULL when none fits. */
+    const struct pq_scheme *(*fit)(const struct pq_scheme *s, const struct pq_recipe *r,
+                                   const struct pq_network *net, size_t i);
     int (*plan)(struct pq_plan *p, const struct pq_model *m, const struct pq_request *r,
                 const struct pq_scheme *const *choice, struct pq_err *e);
 };
 
-extern const struct pq_container *const pq_containers[]; /* NULL-ended; sources first */
+extern const struct pq_container *const pq_containers[]; /* NULL-ended; the order of probing */
 const struct pq_container *pq_container_find(const char *name); /* writers only; NULL if unknown */
 const struct pq_recipe *pq_recipe_find(const struct pq_container *c, const char *name);
 

@@ -21,7 +21,7 @@ struct pq_model {
     struct pq_arena arena;
     const struct pq_container *container;
     const char *path;
-    const char *name;   /* for display and file names: "Phi-3.5-mini-instruct" */
+    const char *name; /* for display and file names: "Phi-3.5-mini-instruct" */
     struct pq_ckpt *ckpt;
     struct pq_network net;
     bool has_vocab;
