@@ -9,6 +9,7 @@
 /* In order of preference where a folder could be several. */
 static const struct pq_ckpt_kind *const kinds[] = {
     &pq_ckpt_kind_safetensors,
+    &pq_ckpt_kind_torch,
     &pq_ckpt_kind_gguf,
 };
 
