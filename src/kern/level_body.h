@@ -7,11 +7,13 @@
 #include "kern/level.h"
 
 #include "kern/enc_float.h"
+#include "kern/enc_ggml.h"
+#include "kern/enc_kquant.h"
 
-#define PQ_KERN_TABLE(name)                       \
-    const struct pq_kern pq_kern_level_##name = { \
-        .level = #name,                           \
-        .encode = {PQ_ROWS_FLOAT},                \
-        .widen_bf16 = widen_bf16,                 \
-        .widen_f16 = widen_f16,                   \
+#define PQ_KERN_TABLE(name)                                      \
+    const struct pq_kern pq_kern_level_##name = {                \
+        .level = #name,                                          \
+        .encode = {PQ_ROWS_FLOAT, PQ_ROWS_GGML, PQ_ROWS_KQUANT}, \
+        .widen_bf16 = widen_bf16,                                \
+        .widen_f16 = widen_f16,                                  \
     }

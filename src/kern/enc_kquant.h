@@ -1,0 +1,520 @@
+/*
+ * Template: GGUF's super-blocks of 256 weights, whose sub-blocks have small integer scales (and
+ * offsets) times one or two halves. Layouts: the `gguf` package (gguf/quants.py). The search is our
+ * own: fit every sub-block freely, choose the super-scale that its scales round well to, try the
+ * neighbouring integers against what will be stored, refit the super-scale to the codes found, and
+ * try again. SPDX-License-Identifier: MIT
+ */
+#ifndef PQ_KERN_ENC_KQUANT_H
+#define PQ_KERN_ENC_KQUANT_H
+
+#include "kern/enc_ggml.h"
+
+enum { SUPER = 256, SUBS = 16 };
+
+/* ---- scale and offset per sub-block: Q2_K, Q4_K, Q5_K ---- */
+
+struct kline_kind {
+    int n;     /* weights in a sub-block */
+    float hi;  /* largest code */
+    float top; /* largest integer scale and offset */
+};
+
+/* A candidate for the stored block. */
+struct kline {
+    struct fit_half d, dmin;
+    float s[SUBS], m[SUBS]; /* integers 0..top, as floats */
+    float err;
+};
+
+/* The unit u for which v / u are closest to integers 0..top, by weighted squares. */
+static inline float best_unit(const float *v, const float *w, int n, float top)
+{
+    float vmax = 0.0f, best = 0.0f, least = 0.0f;
+    for (int i = 0; i < n; i++)
+        vmax = vmax > v[i] ? vmax : v[i];
+    if (!(vmax > 0.0f))
+        return 0.0f;
+    for (int round = 0; round < 2; round++) {
+        static const float lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+        pq_v16 back =
+            v16_mul(v16_add(v16_load(lanes), v16_set(16.0f * (float)round)), v16_set(top / 128.0f));
+        pq_v16 inv = v16_div(v16_sub(v16_set(top + 0.25f), back), v16_set(vmax));
+        pq_v16 qq = v16_set(0.0f), qv = qq, hi = v16_set(top), zero = qq;
+        for (int i = 0; i < n; i++) {
+            pq_v16 vi = v16_set(v[i]), wi = v16_set(w[i]);
+            pq_v16 q = v16_round(v16_clamp(v16_mul(vi, inv), zero, hi));
+            qq = v16_add(qq, v16_mul(wi, v16_mul(q, q)));
+            qv = v16_add(qv, v16_mul(wi, v16_mul(q, vi)));
+        }
+        pq_v16 u = v16_div(qv, v16_max(qq, v16_set(1e-30f))), score = v16_mul(u, qv);
+        int i = v16_argmax(score);
+        if (v16_lane(score, i) > least) {
+            least = v16_lane(score, i);
+            best = v16_lane(u, i);
+        }
+    }
+    return best;
+}
+
+static inline float nearest_int(float v, float lo, float hi)
+{
+    v = v > lo ? v : lo;
+    v = v < hi ? v : hi;
+    return v + PQ_MAGIC - PQ_MAGIC;
+}
+
+/* The best of the integer scales and offsets around a free line, against the stored halves. */
+FIT_INLINE void kline_try(struct kline_kind k, const float *x, const float *w,
+                          const struct fit_line *l, int i, struct kline *b)
+{
+    static const float ds[16] = {0, 0, 0, 0, 0, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 2};
+    static const float dm[16] = {0, -1, 1, -2, 2, 0, -1, 1, -2, 2, 0, -1, 1, -2, 2, 0};
+    float inv = fit_inverse(b->d.value), inv_min = fit_inverse(b->dmin.value);
+    pq_v16 zero = v16_set(0.0f), top = v16_set(k.top), d = v16_set(b->d.value);
+    pq_v16 s = v16_add(v16_load(ds), v16_set(nearest_int(l->s * inv, 0.0f, k.top)));
+    s = v16_clamp(s, zero, top);
+    pq_v16 more = v16_sub(v16_mul(s, d), v16_set(l->s)); /* scale beyond the free one */
+    pq_v16 m = v16_sub(v16_mul(more, v16_set(l->mean)), v16_set(l->m));
+    m = v16_round(v16_clamp(v16_mul(m, v16_set(inv_min)), zero, top));
+    m = v16_clamp(v16_add(m, v16_load(dm)), zero, top);
+    pq_v16 off = v16_sub(zero, v16_mul(m, v16_set(b->dmin.value)));
+    pq_v16 err = v16_sub(zero, fit_line_error(k.hi, x, w, k.n, v16_mul(s, d), off));
+    int best = v16_argmax(err);
+    b->s[i] = v16_lane(s, best);
+    b->m[i] = v16_lane(m, best);
+    b->err -= v16_lane(err, best);
+}
+
+/* Least squares of d and dmin for the codes of b; also the free line of each sub-block. */
+FIT_INLINE bool kline_refit(struct kline_kind k, const struct fit_run *run, const struct kline *b,
+                            struct fit_line *l, float out[2])
+{
+    const struct fit_grid g = {0.0f, k.hi, false};
+    float ss = 0, sm = 0, mm = 0, sx = 0, mx = 0;
+    for (int i = 0; i < SUPER / k.n; i++) {
+        float s = b->s[i] * b->d.value, m = b->m[i] * b->dmin.value;
+        pq_v16 inv = v16_set(fit_inverse(s)), q1 = v16_set(0.0f), qq = q1, qx = q1, xx = q1,
+               ww = q1;
+        for (int j = k.n * i; j < k.n * (i + 1); j += PQ_LANES) {
+            pq_v16 x = v16_load(run->x + j), w = v16_load(run->w + j);
+            pq_v16 q = fit_snap(g, v16_mul(v16_add(x, v16_set(m)), inv)), wq = v16_mul(w, q);
+            ww = v16_add(ww, w);
+            xx = v16_add(xx, v16_mul(w, x));
+            q1 = v16_add(q1, wq);
+            qq = v16_add(qq, v16_mul(wq, q));
+            qx = v16_add(qx, v16_mul(wq, x));
+        }
+        float W = v16_sum(ww), X = v16_sum(xx), Q = v16_sum(q1), QQ = v16_sum(qq), QX = v16_sum(qx);
+        ss += b->s[i] * b->s[i] * QQ;
+        sm += b->s[i] * b->m[i] * Q;
+        mm += b->m[i] * b->m[i] * W;
+        sx += b->s[i] * QX;
+        mx += b->m[i] * X;
+        float det = W * QQ - Q * Q;
+        l[i].mean = Q / W;
+        if (det > 1e-6f * W * QQ) {
+            l[i].s = (W * QX - X * Q) / det;
+            l[i].m = (X - l[i].s * Q) / W;
+        }
+    }
+    /* x ~ d (s q) - dmin m */
+    float det = ss * mm - sm * sm;
+    if (det > 1e-6f * ss * mm) {
+        out[0] = (sx * mm - mx * sm) / det;
+        out[1] = (sx * sm - mx * ss) / det;
+    } else {
+        out[0] = ss > 0.0f ? sx / ss : 0.0f;
+        out[1] = 0.0f;
+    }
+    return out[0] > 0.0f && out[1] >= 0.0f;
+}
+
+FIT_INLINE void kline_all(struct kline_kind k, const struct fit_run *run, const struct fit_line *l,
+                          float d, float dmin, struct kline *b)
+{
+    b->d = fit_half(d, run);
+    b->dmin = fit_half(dmin, run);
+    b->err = 0.0f;
+    for (int i = 0; i < SUPER / k.n; i++)
+        kline_try(k, run->x + k.n * i, run->w + k.n * i, &l[i], i, b);
+}
+
+FIT_INLINE void kline_search(struct kline_kind k, const struct fit_places *p,
+                             const struct fit_run *run, struct kline *best)
+{
+    struct fit_line l[SUBS];
+    float s[SUBS], m[SUBS], ws[SUBS], wm[SUBS], next[2];
+    int subs = SUPER / k.n;
+    for (int i = 0; i < subs; i++) {
+        l[i] = fit_line(k.hi, true, run->x + k.n * i, run->w + k.n * i, k.n, p);
+        s[i] = l[i].s;
+        m[i] = -l[i].m;
+        ws[i] = l[i].qq;
+        wm[i] = l[i].ww;
+    }
+    kline_all(k, run, l, best_unit(s, ws, subs, k.top), best_unit(m, wm, subs, k.top), best);
+    for (int round = 0; round < 1 && kline_refit(k, run, best, l, next); round++) {
+        struct kline b;
+        kline_all(k, run, l, next[0], next[1], &b);
+        if (!(b.err < best->err))
+            break;
+        *best = b;
+    }
+}
+
+/* Smallest to largest of each sub-block, rounded to what can be stored. */
+FIT_INLINE void kline_rtn(struct kline_kind k, const struct fit_run *run, struct kline *b)
+{
+    float s[SUBS], m[SUBS], smax = 0.0f, mmax = 0.0f;
+    for (int i = 0; i < SUPER / k.n; i++) {
+        float min = 0.0f, max = 0.0f;
+        for (int j = k.n * i; j < k.n * (i + 1); j++) {
+            min = min < run->x[j] ? min : run->x[j];
+            max = max > run->x[j] ? max : run->x[j];
+        }
+        s[i] = (max - min) / k.hi;
+        m[i] = -min;
+        smax = smax > s[i] ? smax : s[i];
+        mmax = mmax > m[i] ? mmax : m[i];
+    }
+    b->d = fit_half(smax / k.top, run);
+    b->dmin = fit_half(mmax / k.top, run);
+    for (int i = 0; i < SUPER / k.n; i++) {
+        b->s[i] = nearest_int(s[i] * fit_inverse(b->d.value), 0.0f, k.top);
+        b->m[i] = nearest_int(m[i] * fit_inverse(b->dmin.value), 0.0f, k.top);
+    }
+}
+
+/* d and dmin, integer scales and offsets, and codes of one super-block. */
+struct kline_out {
+    uint16_t d, dmin;
+    uint8_t s[SUBS], m[SUBS], code[SUPER];
+};
+
+FIT_INLINE void kline_block(struct kline_kind k, const struct fit_places *p,
+                            const struct pq_encode_in *in, uint64_t at, struct kline_out *out)
+{
+    const struct fit_grid g = {0.0f, k.hi, false};
+    struct fit_run run;
+    struct kline b = {0};
+    memset(out, 0, sizeof *out);
+    if (!fit_load(in, at, SUPER, &run))
+        return;
+    if (in->search)
+        kline_search(k, p, &run, &b);
+    else
+        kline_rtn(k, &run, &b);
+    out->d = b.d.bits;
+    out->dmin = b.dmin.bits;
+    for (int i = 0; i < SUPER / k.n; i++) {
+        out->s[i] = (uint8_t)b.s[i];
+        out->m[i] = (uint8_t)b.m[i];
+        near_codes(g, run.x + k.n * i, k.n, b.s[i] * b.d.value, -(b.m[i] * b.dmin.value),
+                   out->code + k.n * i);
+    }
+}
+
+/* Two-bit codes: 32 bytes hold 128, code 32 s + l in bits 2s of byte l. */
+static inline void put_pairs(const uint8_t *code, uint8_t *qs)
+{
+    for (int h = 0; h < 2; h++)
+        for (int l = 0; l < 32; l++) {
+            const uint8_t *c = code + 128 * h + l;
+            qs[32 * h + l] =
+                (uint8_t)((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
+        }
+}
+
+static void enc_q2_k(const struct pq_encode_in *in, void *const part[])
+{
+    static const struct fit_places p = {
+        {3.0f, 3.3f, 3.6f, 2.7f, 2.4f, 2.1f, 3.0f, 3.4f, 3.8f, 2.6f, 3.0f, 3.4f, 3.8f, 4.2f, 2.6f,
+         1.8f},
+        {0, 0, 0, 0, 0, 0, -.25f, -.25f, -.25f, -.25f, -.45f, -.45f, -.5f, -.6f, .3f, .3f}};
+    const struct kline_kind k = {16, 3.0f, 15.0f};
+    uint8_t *out = part[0];
+    for (uint64_t i = 0; i < in->cols; i += SUPER, out += 84) {
+        struct kline_out o;
+        kline_block(k, &p, in, i, &o);
+        for (int j = 0; j < 16; j++)
+            out[j] = (uint8_t)(o.s[j] | o.m[j] << 4);
+        put_pairs(o.code, out + 16);
+        pq_put_le16(out + 80, o.d);
+        pq_put_le16(out + 82, o.dmin);
+    }
+}
+
+/* Eight six-bit scales and offsets in 12 bytes: the first four of each have a byte of their own,
+ * whose two upper bits are lent to the last four. */
+static inline void put_scales_45(const struct kline_out *o, uint8_t *p)
+{
+    for (int j = 0; j < 4; j++) {
+        p[j] = (uint8_t)(o->s[j] | (o->s[j + 4] >> 4) << 6);
+        p[j + 4] = (uint8_t)(o->m[j] | (o->m[j + 4] >> 4) << 6);
+        p[j + 8] = (uint8_t)((o->s[j + 4] & 15) | (o->m[j + 4] & 15) << 4);
+    }
+}
+
+/* 32 bytes hold two sub-blocks, low nibbles first. */
+static inline void put_halves(const uint8_t *code, uint8_t *qs)
+{
+    for (int c = 0; c < 4; c++)
+        for (int l = 0; l < 32; l++)
+            qs[32 * c + l] = (uint8_t)((code[64 * c + l] & 15) | code[64 * c + 32 + l] << 4);
+}
+
+static void enc_q4_k(const struct pq_encode_in *in, void *const part[])
+{
+    static const struct fit_places p = {
+        {15.0f, 15.4f, 15.8f, 14.6f, 14.2f, 13.8f, 13.3f, 12.8f, 15.2f, 15.6f, 16.0f, 14.8f, 14.4f,
+         14.0f, 13.4f, 15.0f},
+        {0, 0, 0, 0, 0, 0, 0, 0, -.3f, -.3f, -.4f, -.3f, -.3f, -.3f, -.3f, .3f}};
+    const struct kline_kind k = {32, 15.0f, 63.0f};
+    uint8_t *out = part[0];
+    for (uint64_t i = 0; i < in->cols; i += SUPER, out += 144) {
+        struct kline_out o;
+        kline_block(k, &p, in, i, &o);
+        pq_put_le16(out, o.d);
+        pq_put_le16(out + 2, o.dmin);
+        put_scales_45(&o, out + 4);
+        put_halves(o.code, out + 16);
+    }
+}
+
+static void enc_q5_k(const struct pq_encode_in *in, void *const part[])
+{
+    static const struct fit_places p = {
+        {31.0f, 31.4f, 31.8f, 30.6f, 30.2f, 29.8f, 29.3f, 28.8f, 31.2f, 31.6f, 32.0f, 30.8f, 30.4f,
+         30.0f, 29.4f, 31.0f},
+        {0, 0, 0, 0, 0, 0, 0, 0, -.3f, -.3f, -.4f, -.3f, -.3f, -.3f, -.3f, .3f}};
+    const struct kline_kind k = {32, 31.0f, 63.0f};
+    uint8_t *out = part[0];
+    for (uint64_t i = 0; i < in->cols; i += SUPER, out += 176) {
+        struct kline_out o;
+        kline_block(k, &p, in, i, &o);
+        pq_put_le16(out, o.d);
+        pq_put_le16(out + 2, o.dmin);
+        put_scales_45(&o, out + 4);
+        memset(out + 16, 0, 32);
+        for (int c = 0; c < 8; c++)
+            for (int l = 0; l < 32; l++)
+                out[16 + l] |= (uint8_t)((o.code[32 * c + l] >> 4) << c);
+        put_halves(o.code, out + 48);
+    }
+}
+
+/* ---- scale only per sub-block: Q3_K, Q6_K, IQ4_XS ---- */
+
+struct kscale_kind {
+    int n;             /* weights in a sub-block */
+    struct fit_grid g; /* codes */
+    float lo, hi;      /* integer scales */
+};
+
+struct kscale {
+    struct fit_half d;
+    float s[SUBS]; /* integers lo..hi */
+    float err;
+};
+
+/* The unit u for which v / u are closest to integers lo..hi. */
+static inline float best_signed_unit(const struct kscale_kind *k, const float *v, const float *w)
+{
+    int n = SUPER / k->n;
+    float vext = 0.0f;
+    for (int i = 0; i < n; i++) {
+        float a = vext < 0.0f ? -vext : vext;
+        vext = v[i] > a || -v[i] > a ? v[i] : vext;
+    }
+    if (vext == 0.0f)
+        return 0.0f;
+    static const float back[16] = {0, 1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7, 8};
+    pq_v16 lo = v16_set(k->lo), hi = v16_set(k->hi), zero = v16_set(0.0f);
+    pq_v16 b = v16_load(back), pos = v16_sub(v16_set(k->hi + 1.0f), b);
+    pq_v16 neg = v16_add(lo, b);
+    float place[16], other[16];
+    v16_store(place, neg);
+    v16_store(other, pos);
+    memcpy(place + 8, other + 8, sizeof place / 2);
+    pq_v16 inv = v16_div(v16_load(place), v16_set(vext)), qq = zero, qv = zero;
+    for (int i = 0; i < n; i++) {
+        pq_v16 vi = v16_set(v[i]), wi = v16_set(w[i]);
+        pq_v16 q = v16_round(v16_clamp(v16_mul(vi, inv), lo, hi));
+        qq = v16_add(qq, v16_mul(wi, v16_mul(q, q)));
+        qv = v16_add(qv, v16_mul(wi, v16_mul(q, vi)));
+    }
+    pq_v16 u = v16_div(qv, v16_max(qq, v16_set(1e-30f)));
+    return v16_lane(u, v16_argmax(v16_mul(u, qv)));
+}
+
+FIT_INLINE void kscale_all(struct kscale_kind k, const struct fit_run *run, const float *free,
+                           float d, struct kscale *b)
+{
+    static const float steps[16] = {0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5, -6, 6, -7, 7, -8};
+    b->d = fit_half(d, run);
+    b->err = 0.0f;
+    for (int i = 0; i < SUPER / k.n; i++) {
+        float c = nearest_int(free[i] * fit_inverse(b->d.value), k.lo, k.hi);
+        pq_v16 s = v16_add(v16_load(steps), v16_set(c));
+        s = v16_clamp(s, v16_set(k.lo), v16_set(k.hi));
+        pq_v16 err = fit_scale_error(k.g, run->x + k.n * i, run->w + k.n * i, k.n,
+                                     v16_mul(s, v16_set(b->d.value)));
+        err = v16_sub(v16_set(0.0f), err);
+        int best = v16_argmax(err);
+        b->s[i] = v16_lane(s, best);
+        b->err -= v16_lane(err, best);
+    }
+}
+
+/* Least squares of d for the codes of b. */
+FIT_INLINE float kscale_refit(struct kscale_kind k, const struct fit_run *run,
+                              const struct kscale *b, float *free)
+{
+    float ss = 0.0f, sx = 0.0f;
+    for (int i = 0; i < SUPER / k.n; i++) {
+        pq_v16 inv = v16_set(fit_inverse(b->s[i] * b->d.value)), qq = v16_set(0.0f), qx = qq;
+        for (int j = k.n * i; j < k.n * (i + 1); j += PQ_LANES) {
+            pq_v16 x = v16_load(run->x + j), w = v16_load(run->w + j);
+            pq_v16 q = fit_snap(k.g, v16_mul(x, inv)), wq = v16_mul(w, q);
+            qq = v16_add(qq, v16_mul(wq, q));
+            qx = v16_add(qx, v16_mul(wq, x));
+        }
+        float QQ = v16_sum(qq), QX = v16_sum(qx);
+        ss += b->s[i] * b->s[i] * QQ;
+        sx += b->s[i] * QX;
+        if (QQ > 0.0f && b->s[i] != 0.0f)
+            free[i] = QX / QQ;
+    }
+    return ss > 0.0f ? sx / ss : 0.0f;
+}
+
+FIT_INLINE void kscale_search(struct kscale_kind k, const float places[16],
+                              const struct fit_run *run, struct kscale *best)
+{
+    float free[SUBS], w[SUBS];
+    for (int i = 0; i < SUPER / k.n; i++) {
+        free[i] = fit_scale(k.g, run->x + k.n * i, run->w + k.n * i, k.n, places);
+        w[i] = 1.0f;
+    }
+    kscale_all(k, run, free, best_signed_unit(&k, free, w), best);
+    float d = kscale_refit(k, run, best, free);
+    struct kscale b;
+    if (d != 0.0f) {
+        kscale_all(k, run, free, d, &b);
+        if (b.err < best->err)
+            *best = b;
+    }
+}
+
+/* The extreme of each sub-block on the grid's lowest point. */
+FIT_INLINE void kscale_rtn(struct kscale_kind k, const struct fit_run *run, struct kscale *b)
+{
+    float free[SUBS], ext = 0.0f;
+    for (int i = 0; i < SUPER / k.n; i++) {
+        free[i] = fit_extreme(run->x + k.n * i, k.n) / (k.g.iq4 ? -127.0f : k.g.lo);
+        if ((free[i] < 0 ? -free[i] : free[i]) > (ext < 0 ? -ext : ext))
+            ext = free[i];
+    }
+    b->d = fit_half(ext / k.lo, run);
+    for (int i = 0; i < SUPER / k.n; i++)
+        b->s[i] = nearest_int(free[i] * fit_inverse(b->d.value), k.lo, k.hi);
+}
+
+struct kscale_out {
+    uint16_t d;
+    int8_t s[SUBS];
+    uint8_t code[SUPER]; /* from the grid's lowest point */
+};
+
+FIT_INLINE void kscale_block(struct kscale_kind k, const float places[16],
+                             const struct pq_encode_in *in, uint64_t at, struct kscale_out *out)
+{
+    struct fit_run run;
+    struct kscale b = {0};
+    memset(out, 0, sizeof *out);
+    if (!fit_load(in, at, SUPER, &run)) {
+        memset(out->code, k.g.iq4 ? 8 : (int)-k.g.lo, SUPER);
+        return;
+    }
+    if (in->search)
+        kscale_search(k, places, &run, &b);
+    else
+        kscale_rtn(k, &run, &b);
+    out->d = b.d.bits;
+    for (int i = 0; i < SUPER / k.n; i++) {
+        out->s[i] = (int8_t)b.s[i];
+        near_codes(k.g, run.x + k.n * i, k.n, b.s[i] * b.d.value, 0.0f, out->code + k.n * i);
+    }
+}
+
+static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
+{
+    static const float places[16] = {-4.5f, -4.3f, -4.1f, -3.9f, -3.7f, -3.4f, -3.1f, -2.8f,
+                                     -2.4f, 3.6f,  3.4f,  3.2f,  3.0f,  2.8f,  2.5f,  2.2f};
+    const struct kscale_kind k = {16, {-4.0f, 3.0f, false}, -32.0f, 31.0f};
+    uint8_t *out = part[0];
+    for (uint64_t i = 0; i < in->cols; i += SUPER, out += 110) {
+        struct kscale_out o;
+        kscale_block(k, places, in, i, &o);
+        memset(out, 0, 32);
+        for (int j = 0; j < SUPER; j++)
+            out[j % 32] |= (uint8_t)((o.code[j] >> 2) << j / 32);
+        put_pairs(o.code, out + 32);
+        memset(out + 96, 0, 12);
+        for (int j = 0; j < SUBS; j++) {
+            int s = o.s[j] + 32;
+            out[96 + j % 8] |= (uint8_t)((s & 15) << j / 8 * 4);
+            out[104 + j % 4] |= (uint8_t)((s >> 4) << j / 4 * 2);
+        }
+        pq_put_le16(out + 108, o.d);
+    }
+}
+
+static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
+{
+    static const float places[16] = {-32.4f, -32.0f, -31.5f, -31.0f, -30.4f, -29.8f, -29.1f, -28.4f,
+                                     -27.5f, 31.4f,  31.0f,  30.5f,  30.0f,  29.3f,  28.6f,  27.8f};
+    const struct kscale_kind k = {16, {-32.0f, 31.0f, false}, -128.0f, 127.0f};
+    uint8_t *out = part[0];
+    for (uint64_t i = 0; i < in->cols; i += SUPER, out += 210) {
+        struct kscale_out o;
+        kscale_block(k, places, in, i, &o);
+        for (int h = 0; h < 2; h++) {
+            const uint8_t *c = o.code + 128 * h;
+            for (int l = 0; l < 64; l++)
+                out[64 * h + l] = (uint8_t)((c[l] & 15) | c[l + 64] << 4);
+            for (int l = 0; l < 32; l++)
+                out[128 + 32 * h + l] = (uint8_t)(c[l] >> 4 | c[l + 32] >> 4 << 2 |
+                                                  c[l + 64] >> 4 << 4 | c[l + 96] >> 4 << 6);
+        }
+        memcpy(out + 192, o.s, 16);
+        pq_put_le16(out + 208, o.d);
+    }
+}
+
+static void enc_iq4_xs(const struct pq_encode_in *in, void *const part[])
+{
+    const struct kscale_kind k = {32, {0.0f, 0.0f, true}, -32.0f, 31.0f};
+    uint8_t *out = part[0];
+    for (uint64_t i = 0; i < in->cols; i += SUPER, out += 136) {
+        struct kscale_out o;
+        kscale_block(k, iq4_places, in, i, &o);
+        uint32_t high = 0;
+        memset(out + 4, 0, 4);
+        for (int j = 0; j < 8; j++) {
+            uint32_t s = (uint32_t)(o.s[j] + 32);
+            out[4 + j / 2] |= (uint8_t)((s & 15) << j % 2 * 4);
+            high |= (s >> 4) << 2 * j;
+            put_nibbles(o.code + 32 * j, out + 8 + 16 * j);
+        }
+        pq_put_le16(out, o.d);
+        pq_put_le16(out + 2, (uint16_t)high);
+    }
+}
+
+#define PQ_ROWS_KQUANT                                                            \
+    [PQ_ENC_Q2_K] = enc_q2_k, [PQ_ENC_Q3_K] = enc_q3_k, [PQ_ENC_Q4_K] = enc_q4_k, \
+    [PQ_ENC_Q5_K] = enc_q5_k, [PQ_ENC_Q6_K] = enc_q6_k, [PQ_ENC_IQ4_XS] = enc_iq4_xs
+
+#endif
