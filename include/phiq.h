@@ -48,6 +48,83 @@ struct pq_err {
 PQ_API const char *pq_version(void);
 PQ_API const char *pq_status_name(int status);
 
+/* ---- quantize ------------------------------------------------------------------------------ */
+
+struct pq_progress {
+    const char *stage;    /* "plan", "write", "verify" */
+    const char *tensor;   /* being worked on, or "" */
+    uint64_t done, total; /* bytes of the source */
+    double seconds;       /* since the stage began */
+};
+/* Called from the calling thread about ten times a second; a non-zero return stops the run, which
+ * then leaves nothing behind and returns PQ_ECANCELLED. */
+typedef int pq_progress_fn(void *ctx, const struct pq_progress *p);
+
+/* Strings may be NULL for the default. Set with pq_quantize_options_default first. */
+struct pq_quantize_options {
+    size_t struct_size;       /* sizeof of this struct, set by the default call */
+    const char *input;        /* folder or file of the source model */
+    const char *out_dir;      /* OUT: receives OUT/gguf/..., OUT/mlx/... */
+    const char *targets;      /* "gguf,mlx" */
+    const char *precision;    /* "int4" (default), "int8", "fp16", "bf16", "fp32" */
+    const char *scheme;       /* "q4_k_m", or per target "gguf:q4_k_m,mlx:affine4g64" */
+    const char *solver;       /* "search" (default) or "rtn" */
+    const char *embed, *head; /* scheme of the embedding / output head, instead of the recipe's */
+    const char *const *rule;  /* "PATTERN=SCHEME" or "TARGET:PATTERN=SCHEME", first match wins */
+    size_t n_rules;
+    const char *imatrix;      /* importance matrix in llama.cpp's GGUF form */
+    const char *context;      /* LongRoPE in MLX: "short" or "long" (default) */
+    const char *name;         /* model name in file names and metadata */
+    uint64_t split_max_bytes; /* GGUF shards no larger than this; 0 = one file */
+    int threads;              /* 0 = all CPUs */
+    const char *cpu_level;    /* cap of the kernels: "c", "avx2", ... */
+    int force;                /* replace existing outputs */
+    pq_progress_fn *progress;
+    void *progress_ctx;
+};
+PQ_API void pq_quantize_options_default(struct pq_quantize_options *o);
+
+/* Writes every target, verified and renamed into place, or nothing. With dry_run it only plans.
+ * *report receives a JSON document (docs/json.md) that the caller frees with pq_string_free. */
+PQ_API PQ_MUST_CHECK int pq_quantize(const struct pq_quantize_options *o, int dry_run,
+                                     char **report, struct pq_err *e);
+
+/* ---- look at models ------------------------------------------------------------------------ */
+
+/* What a file or folder holds, as JSON; with_tensors adds a row per tensor. */
+PQ_API PQ_MUST_CHECK int pq_info(const char *path, int with_tensors, char **json, struct pq_err *e);
+
+/* Bytes on disk and in memory of each precision, and advice for a device ("phone", "iot", "aipc",
+ * "mac", "cuda", or NULL) with `ram` bytes (0 = the device's usual) for a context of n tokens
+ * (0 = 4096 or the model's limit), as JSON. */
+PQ_API PQ_MUST_CHECK int pq_plan_device(const char *path, const char *device, uint64_t ram,
+                                        uint64_t context, char **json, struct pq_err *e);
+
+/* Relative RMS error of each tensor of b against a, worst first, as JSON. */
+PQ_API PQ_MUST_CHECK int pq_compare(const char *a, const char *b, int threads, char **json,
+                                    struct pq_err *e);
+
+PQ_API void pq_string_free(char *s);
+
+/* ---- weights of an opened model -------------------------------------------------------------- */
+
+struct pq_model;
+struct pq_tensor_info {
+    const char *name;   /* as in the Hugging Face checkpoint; lives as long as the model */
+    const char *role;   /* "attn_qkv", "ffn_down", ... */
+    const char *scheme; /* "bf16", "q4_k", ... of the first stored piece */
+    int layer;          /* -1 outside the layers */
+    uint64_t rows, cols;
+};
+PQ_API PQ_MUST_CHECK int pq_model_open(struct pq_model **out, const char *path, struct pq_err *e);
+PQ_API void pq_model_close(struct pq_model *m); /* NULL is fine */
+PQ_API size_t pq_model_n_tensors(const struct pq_model *m);
+PQ_API PQ_MUST_CHECK int pq_model_tensor(const struct pq_model *m, size_t i,
+                                         struct pq_tensor_info *info);
+/* Rows [row0, row0 + n) of tensor i as float32 into out [n, cols]. */
+PQ_API PQ_MUST_CHECK int pq_model_rows(const struct pq_model *m, size_t i, uint64_t row0,
+                                       uint64_t n, float *out, struct pq_err *e);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,5 +1,9 @@
-/* The public calls that belong to no room. SPDX-License-Identifier: MIT */
+/* The public calls: thin wrappers that turn documents into strings. SPDX-License-Identifier: MIT */
 #include "phiq.h"
+
+#include "inspect/inspect.h"
+
+#include <stdlib.h>
 
 const char *pq_version(void)
 {
@@ -8,25 +12,118 @@ const char *pq_version(void)
 
 const char *pq_status_name(int status)
 {
-    switch ((enum pq_status)status) {
-    case PQ_OK:
-        return "ok";
-    case PQ_ENOMEM:
-        return "out of memory";
-    case PQ_EIO:
-        return "input/output error";
-    case PQ_EFORMAT:
-        return "malformed input";
-    case PQ_EUNSUPPORTED:
-        return "not supported";
-    case PQ_EINVAL:
-        return "invalid request";
-    case PQ_ECANCELLED:
-        return "cancelled";
-    case PQ_EEXIST:
-        return "output exists";
-    case PQ_EMISMATCH:
-        return "verification failed";
-    }
-    return "unknown status";
+    static const char *const names[] = {
+        "ok",
+        "out of memory",
+        "input/output error",
+        "malformed input",
+        "not supported",
+        "invalid request",
+        "cancelled",
+        "output exists",
+        "verification failed",
+    };
+    int i = -status;
+    return i >= 0 && i < (int)(sizeof names / sizeof names[0]) ? names[i] : "unknown status";
+}
+
+/* Takes the reference to doc. */
+static int to_string(json_t *doc, char **out, struct pq_err *e)
+{
+    *out = doc ? json_dumps(doc, JSON_INDENT(2)) : NULL;
+    json_decref(doc);
+    return *out ? PQ_OK : pq_fail(e, PQ_ENOMEM, "out of memory for the report");
+}
+
+void pq_string_free(char *s)
+{
+    free(s); /* json_dumps uses malloc */
+}
+
+void pq_quantize_options_default(struct pq_quantize_options *o)
+{
+    *o = (struct pq_quantize_options){.struct_size = sizeof *o};
+}
+
+int pq_quantize(const struct pq_quantize_options *o, int dry_run, char **report, struct pq_err *e)
+{
+    struct pq_run r = {0};
+    *report = NULL;
+    if (o->struct_size != sizeof *o)
+        return pq_fail(e, PQ_EINVAL,
+                       "options of %zu bytes, expected %zu: set them with "
+                       "pq_quantize_options_default",
+                       o->struct_size, sizeof *o);
+    int rc = pq_run_open(&r, o, e);
+    if (rc >= 0 && !dry_run)
+        rc = pq_run_write(&r, e);
+    if (rc >= 0)
+        rc = to_string(pq_run_report(&r, true), report, e);
+    pq_run_close(&r);
+    return rc;
+}
+
+int pq_info(const char *path, int with_tensors, char **json, struct pq_err *e)
+{
+    json_t *doc;
+    int rc = pq_inspect_info(&doc, path, with_tensors != 0, e);
+    *json = NULL;
+    return rc < 0 ? rc : to_string(doc, json, e);
+}
+
+int pq_plan_device(const char *path, const char *device, uint64_t ram, uint64_t context,
+                   char **json, struct pq_err *e)
+{
+    json_t *doc;
+    int rc = pq_inspect_plan(&doc, path, device, ram, context, e);
+    *json = NULL;
+    return rc < 0 ? rc : to_string(doc, json, e);
+}
+
+int pq_compare(const char *a, const char *b, int threads, char **json, struct pq_err *e)
+{
+    json_t *doc;
+    int rc = pq_inspect_compare(&doc, a, b, threads, e);
+    *json = NULL;
+    return rc < 0 ? rc : to_string(doc, json, e);
+}
+
+int pq_model_open(struct pq_model **out, const char *path, struct pq_err *e)
+{
+    return pq_model_load(out, path, e);
+}
+
+void pq_model_close(struct pq_model *m)
+{
+    pq_model_free(m);
+}
+
+size_t pq_model_n_tensors(const struct pq_model *m)
+{
+    return m->net.n_tensors;
+}
+
+int pq_model_tensor(const struct pq_model *m, size_t i, struct pq_tensor_info *info)
+{
+    if (i >= m->net.n_tensors)
+        return PQ_EINVAL;
+    const struct pq_tensor *t = &m->net.tensor[i];
+    *info = (struct pq_tensor_info){
+        t->name, pq_role_name(t->role), t->slice[0].view.scheme->name, t->layer, t->rows, t->cols};
+    return PQ_OK;
+}
+
+int pq_model_rows(const struct pq_model *m, size_t i, uint64_t row0, uint64_t n, float *out,
+                  struct pq_err *e)
+{
+    if (i >= m->net.n_tensors)
+        return pq_fail(e, PQ_EINVAL, "tensor %zu of %zu", i, m->net.n_tensors);
+    const struct pq_tensor *t = &m->net.tensor[i];
+    if (row0 > t->rows || n > t->rows - row0)
+        return pq_fail(e, PQ_EINVAL, "tensor %s: rows %llu + %llu of %llu", t->name,
+                       (unsigned long long)row0, (unsigned long long)n,
+                       (unsigned long long)t->rows);
+    for (uint64_t r = 0; r < n; r++)
+        pq_tensor_row(t, pq_kern_best(NULL), row0 + r, out + r * t->cols);
+    return PQ_OK;
 }

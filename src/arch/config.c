@@ -190,7 +190,7 @@ static int read_id(const struct pq_hparams *hp, const json_t *obj, const char *k
 
 static int add_eos(struct pq_hparams *hp, const json_t *j, const char *file, struct pq_err *e)
 {
-    int64_t id;
+    int64_t id = 0;
     int rc = check_id(j, hp, "eos_token_id", file, &id, e);
     if (rc < 0 || id < 0)
         return rc;

@@ -1,10 +1,106 @@
-/* SPDX-License-Identifier: MIT */
-#include "phiq.h"
+/* phiq: verbs and what leads to them. SPDX-License-Identifier: MIT */
+#include "base/num.h"
+#include "cli/cli.h"
 
 #include <stdio.h>
 
-int main(void)
+const struct pq_verb pq_verbs[] = {
+    {"quantize", "CHECKPOINT [options]",
+     "quantize a Phi checkpoint and write it for one or more runtimes",
+     "CHECKPOINT is a Hugging Face folder (safetensors or PyTorch .bin), a GGUF file or an MLX\n"
+     "folder. Every target is written next to its final place, read back and compared, and only\n"
+     "then renamed: outputs are whole or absent. The source is read once for all targets.\n"
+     "\n"
+     "  phiq quantize ./Phi-3.5-mini-instruct --to gguf,mlx --precision int4 -o out\n"
+     "  phiq quantize ./phi-4 --scheme gguf:q5_k_m -o out --dry-run\n"
+     "  phiq quantize ./phi-4 --tensor '*down_proj*=q8_0' --imatrix imatrix.gguf -o out\n",
+     1, 1, pq_cmd_quantize},
+    {"info", "PATH [options]", "describe a model file or folder",
+     "Architecture, tensors, schemes, bits per weight, bytes, tokenizer of anything phiq reads.\n"
+     "\n"
+     "  phiq info out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf\n"
+     "  phiq info out/mlx --tensors\n",
+     1, 1, pq_cmd_info},
+    {"plan", "CHECKPOINT [options]", "which precision fits which device",
+     "Exact bytes on disk and the memory needed for every container and precision, and, for a\n"
+     "device or an amount of memory, advice: INT4 for phones and IoT; FP32, FP16 or INT8 for AI\n"
+     "PCs as far as they fit.\n"
+     "\n"
+     "  phiq plan ./phi-4 --ram 16G --device aipc\n"
+     "  phiq plan ./Phi-4-mini-instruct --device phone --tokens 2048\n",
+     1, 1, pq_cmd_plan},
+    {"compare", "A B [options]", "how far the weights of B are from those of A",
+     "Relative RMS error of every tensor of B against A, worst first. A and B are any two "
+     "readable\n"
+     "models of the same network.\n"
+     "\n"
+     "  phiq compare ./Phi-3.5-mini-instruct out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf\n",
+     2, 2, pq_cmd_compare},
+    {"schemes", "[options]", "list what each container can be written as",
+     "Recipes (placements of schemes over a network's tensors) for --scheme, and schemes of "
+     "single\n"
+     "tensors for --tensor, --embed and --head, with exact bits per weight.\n",
+     0, 0, pq_cmd_schemes},
+    {"help", "[VERB | schemes | devices | exit-codes]", "explain a verb or a topic", "", 0, 1,
+     pq_cmd_help},
+    {"completion", "bash|zsh|fish", "print a completion script for a shell",
+     "  phiq completion bash > /etc/bash_completion.d/phiq\n"
+     "  phiq completion zsh > \"${fpath[1]}/_phiq\"\n"
+     "  phiq completion fish > ~/.config/fish/completions/phiq.fish\n",
+     1, 1, pq_cmd_completion},
+    {0},
+};
+
+const struct pq_verb *pq_verb_find(const char *name)
 {
-    printf("phiq %s\n", pq_version());
-    return 0;
+    for (const struct pq_verb *v = pq_verbs; v->name; v++)
+        if (!strcmp(v->name, name))
+            return v;
+    return NULL;
+}
+
+static int unknown_verb(const char *word, struct pq_err *e)
+{
+    const char *names[PQ_LEN(pq_verbs)];
+    size_t n = 0;
+    for (const struct pq_verb *v = pq_verbs; v->name; v++)
+        names[n++] = v->name;
+    const char *best = pq_nearest(word, names, n);
+    return pq_fail(e, PQ_EINVAL, "unknown verb \"%s\"%s%s%s (phiq help)", word,
+                   best ? ": did you mean " : "", best ? best : "", best ? "?" : "");
+}
+
+static int run(int argc, char **argv, struct pq_err *e)
+{
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        pq_help_overview();
+        return argc < 2 ? pq_fail(e, PQ_EINVAL, "a verb is needed") : PQ_OK;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("phiq %s\n", pq_version());
+        return PQ_OK;
+    }
+    const struct pq_verb *v = pq_verb_find(argv[1]);
+    if (!v)
+        return unknown_verb(argv[1], e);
+    struct pq_args a = {0};
+    int rc = pq_args_parse(&a, v, argc - 2, argv + 2, e);
+    if (rc < 0)
+        return rc;
+    if (a.help) {
+        pq_help_verb(v);
+        return PQ_OK;
+    }
+    return v->run(&a, e);
+}
+
+int main(int argc, char **argv)
+{
+    struct pq_err e = {0};
+    int rc = run(argc, argv, &e);
+    if (rc >= 0 && (fflush(stdout) || ferror(stdout)))
+        rc = pq_fail(&e, PQ_EIO, "cannot write to standard output");
+    if (rc < 0)
+        fprintf(stderr, "phiq: %s\n", e.msg[0] ? e.msg : pq_status_name(rc));
+    return rc < 0 ? -rc : 0;
 }

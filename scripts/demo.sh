@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Quantizes the model that the repository ships to every container, and shows the results running in
+# the real runtimes. SPDX-License-Identifier: MIT
+set -eu
+cd "$(dirname "$0")/.."
+phiq=build/release/src/cli/phiq
+out=build/demo
+model=models/phiq-sample
+rm -rf "$out"
+
+say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
+show() { say "phiq $*"; "$phiq" "$@"; }
+
+show info "$model"
+for precision in fp32 fp16 int8 int4; do
+    show quantize "$model" --precision "$precision" -o "$out/$precision"
+done
+show compare "$model" "$(echo "$out"/int4/gguf/*.gguf)"
+show plan "$model" --device phone
+
+scripts/venv.sh
+say "the outputs in the unmodified runtimes"
+build/venv/bin/python scripts/demo_run.py "$phiq" "$out"

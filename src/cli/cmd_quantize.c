@@ -1,0 +1,154 @@
+/* phiq quantize. SPDX-License-Identifier: MIT */
+#include "base/sys.h"
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+static double num(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+static const char *str(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+static int print_tensors(const json_t *target, struct pq_err *e)
+{
+    char size[32];
+    size_t i;
+    const json_t *row;
+    struct pq_table t;
+    pq_table_begin(&t, "llrrr");
+    const char *head[] = {"tensor", "scheme", "shape", "bytes", "bits/weight"};
+    for (i = 0; i < 5; i++)
+        pq_table_cell(&t, "%s", head[i]);
+    json_array_foreach(json_object_get(target, "tensors"), i, row)
+    {
+        pq_table_cell(&t, "%s", str(row, "name"));
+        pq_table_cell(&t, "%s", str(row, "scheme"));
+        pq_table_cell(&t, "%.0f x %.0f", num(row, "rows"), num(row, "cols"));
+        pq_table_cell(&t, "%s", pq_text_bytes(num(row, "bytes"), size));
+        pq_table_cell(&t, "%.3f", num(row, "bits_per_weight"));
+    }
+    return pq_table_print(&t, e);
+}
+
+static int print_targets(const json_t *report, struct pq_err *e)
+{
+    char size[32];
+    size_t i;
+    const json_t *row;
+    struct pq_table t;
+    bool written = json_is_true(json_object_get(report, "written"));
+    pq_table_begin(&t, "llrrrl");
+    const char *head[] = {"target", "scheme", "size", "bits/weight", "weight error", "output"};
+    for (i = 0; i < 6; i++)
+        pq_table_cell(&t, "%s", head[i]);
+    json_array_foreach(json_object_get(report, "targets"), i, row)
+    {
+        pq_table_cell(&t, "%s", str(row, "target"));
+        pq_table_cell(&t, "%s", str(row, "scheme"));
+        pq_table_cell(&t, "%s", pq_text_bytes(num(row, "bytes"), size));
+        pq_table_cell(&t, "%.3f", num(row, "bits_per_weight"));
+        if (written)
+            pq_table_cell(&t, "%.3f %%", 100 * num(row, "rel_rms_error"));
+        else
+            pq_table_cell(&t, "-");
+        pq_table_cell(&t, "%s", written ? str(row, "path") : "(dry run)");
+    }
+    return pq_table_print(&t, e);
+}
+
+static int print_report(const json_t *report, const struct pq_args *a, double seconds,
+                        struct pq_err *e)
+{
+    int rc = PQ_OK;
+    char took[32], size[32];
+    size_t i, k;
+    const json_t *row, *note;
+    const json_t *targets = json_object_get(report, "targets");
+    if (a->dry_run || a->tensors)
+        json_array_foreach(targets, i, row)
+        {
+            printf("%s %s\n", str(row, "target"), str(row, "scheme"));
+            PQ_TRY(print_tensors(row, e));
+            putchar('\n');
+        }
+    PQ_TRY(print_targets(report, e));
+    json_array_foreach(targets, i, row)
+    {
+        json_array_foreach(json_object_get(row, "notes"), k, note)
+        {
+            printf("note (%s): %s\n", str(row, "target"), json_string_value(note));
+        }
+    }
+    if (!a->dry_run)
+        printf("%s of source in %s, %.2f GB/s, verified; peak memory %s (mapped source included)\n",
+               pq_text_bytes(num(report, "source_bytes"), size), pq_text_seconds(seconds, took),
+               num(report, "source_bytes") / seconds / 1e9,
+               pq_text_bytes(num(report, "peak_rss_bytes"), (char[32]){0}));
+out:
+    return rc;
+}
+
+/* Every container that can be written, for a run without --to. */
+static const char *all_targets(char *buf, size_t size)
+{
+    size_t n = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; pq_containers[i]; i++)
+        if (pq_containers[i]->plan && n < size)
+            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? "," : "", pq_containers[i]->name);
+    return buf;
+}
+
+int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
+{
+    int rc = PQ_OK;
+    char targets[256];
+    struct pq_run r = {0};
+    struct pq_bar bar;
+    double t0 = pq_now();
+    struct pq_quantize_options o;
+    pq_quantize_options_default(&o);
+    o.input = a->pos[0];
+    o.out_dir = a->out ? a->out : "out";
+    o.targets = a->to ? a->to : all_targets(targets, sizeof targets);
+    o.precision = a->precision;
+    o.scheme = a->scheme;
+    o.solver = a->solver;
+    o.embed = a->embed;
+    o.head = a->head;
+    o.rule = a->rule;
+    o.n_rules = a->n_rules;
+    o.imatrix = a->imatrix;
+    o.context = a->context;
+    o.name = a->name;
+    o.split_max_bytes = a->split;
+    o.threads = (int)a->threads;
+    o.cpu_level = a->cpu;
+    o.force = a->force;
+    o.progress = pq_bar_step;
+    o.progress_ctx = &bar;
+    pq_bar_begin(&bar, a->quiet);
+    rc = pq_run_open(&r, &o, e);
+    if (rc >= 0 && !a->dry_run)
+        rc = pq_run_write(&r, e);
+    pq_bar_end(&bar);
+    if (rc < 0)
+        goto out;
+    json_t *report = pq_run_report(&r, a->dry_run || a->tensors || a->json);
+    if (a->json) {
+        rc = pq_print_json(report, e);
+        goto out;
+    }
+    if (!a->quiet)
+        rc = print_report(report, a, pq_now() - t0, e);
+    json_decref(report);
+out:
+    pq_run_close(&r);
+    return rc;
+}

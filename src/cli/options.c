@@ -1,0 +1,225 @@
+/* The option table and its parser. SPDX-License-Identifier: MIT */
+#include "base/num.h"
+#include "cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct pq_args, field)
+
+const struct pq_opt pq_opts[] = {
+    {"to", 0, PQ_OPT_STR, AT(to), "LIST", " quantize ",
+     "containers to write, separated by commas: gguf, mlx (default: all)"},
+    {"out", 'o', PQ_OPT_STR, AT(out), "DIR", " quantize ",
+     "output folder; receives DIR/gguf/NAME-SCHEME.gguf, DIR/mlx/"},
+    {"precision", 'p', PQ_OPT_STR, AT(precision), "P", " quantize ",
+     "int4 (default), int8, fp16, bf16 or fp32: each container's usual scheme"},
+    {"scheme", 's', PQ_OPT_STR, AT(scheme), "S", " quantize ",
+     "a scheme by name, per container: gguf:q4_k_m,mlx:affine4g64 (see phiq schemes)"},
+    {"tensor", 't', PQ_OPT_LIST, AT(rule), "PATTERN=S", " quantize ",
+     "scheme for tensors whose name matches (* and ?); repeatable, first match wins"},
+    {"embed", 0, PQ_OPT_STR, AT(embed), "S", " quantize ", "scheme of the token embedding"},
+    {"head", 0, PQ_OPT_STR, AT(head), "S", " quantize ", "scheme of the output head"},
+    {"imatrix", 0, PQ_OPT_STR, AT(imatrix), "FILE", " quantize ",
+     "importance matrix (llama.cpp's GGUF form) that weighs the search"},
+    {"solver", 0, PQ_OPT_STR, AT(solver), "NAME", " quantize ",
+     "search (default: least weighted error) or rtn (round to nearest)"},
+    {"context", 0, PQ_OPT_STR, AT(context), "short|long", " quantize ",
+     "LongRoPE models in MLX: which prompts the folder is right for (default long)"},
+    {"split-max-size", 0, PQ_OPT_SIZE, AT(split), "SIZE", " quantize ",
+     "GGUF shards no larger than SIZE (2G, 500M)"},
+    {"name", 0, PQ_OPT_STR, AT(name), "NAME", " quantize ",
+     "model name in file names and metadata (default: the folder's)"},
+    {"dry-run", 'n', PQ_OPT_FLAG, AT(dry_run), NULL, " quantize ",
+     "plan and print every tensor's scheme and bytes; write nothing"},
+    {"force", 'f', PQ_OPT_FLAG, AT(force), NULL, " quantize ", "replace existing outputs"},
+    {"device", 0, PQ_OPT_STR, AT(device), "D", " plan ", "phone, iot, aipc, mac or cuda"},
+    {"ram", 0, PQ_OPT_SIZE, AT(ram), "SIZE", " plan ", "memory of the device (8G)"},
+    {"tokens", 0, PQ_OPT_COUNT, AT(tokens), "N", " plan ",
+     "context length to keep in memory (default 4096)"},
+    {"tensors", 0, PQ_OPT_FLAG, AT(tensors), NULL, " info quantize ", "a row for every tensor"},
+    {"threads", 'j', PQ_OPT_COUNT, AT(threads), "N", " quantize compare ",
+     "worker threads (default: all CPUs); the output does not depend on it"},
+    {"cpu", 0, PQ_OPT_STR, AT(cpu), "LEVEL", " quantize ",
+     "highest instruction set to use: c, avx2, avx512, neon (same output)"},
+    {"json", 0, PQ_OPT_FLAG, AT(json), NULL, " quantize info plan compare schemes ",
+     "print the result as JSON (docs/json.md)"},
+    {"quiet", 'q', PQ_OPT_FLAG, AT(quiet), NULL, " quantize ", "no progress, no table"},
+    {"help", 'h', PQ_OPT_FLAG, AT(help), NULL, "*", "this help"},
+    {0},
+};
+
+bool pq_opt_of(const struct pq_opt *o, const struct pq_verb *v)
+{
+    size_t n = strlen(v->name);
+    for (const char *p = o->verbs; (p = strstr(p, v->name)); p++)
+        if (p > o->verbs && p[-1] == ' ' && p[n] == ' ')
+            return true;
+    return o->verbs[0] == '*';
+}
+
+/* Levenshtein distance of short words. */
+static size_t distance(const char *a, const char *b)
+{
+    enum { MAX = 40 };
+    size_t row[MAX + 1], n = strlen(a), m = strlen(b);
+    if (n > MAX || m > MAX)
+        return MAX;
+    for (size_t j = 0; j <= m; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diag = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = diag + (a[i - 1] != b[j - 1]);
+            diag = row[j];
+            best = row[j] + 1 < best ? row[j] + 1 : best;
+            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+        }
+    }
+    return row[m];
+}
+
+const char *pq_nearest(const char *word, const char *const *list, size_t n)
+{
+    const char *best = NULL;
+    size_t near = strlen(word) / 2 + 1; /* at most half of it wrong */
+    for (size_t i = 0; i < n; i++) {
+        size_t d = distance(word, list[i]);
+        if (d < near || (strlen(word) >= 3 && !best && !strncmp(word, list[i], strlen(word)))) {
+            near = d < near ? d : near;
+            best = list[i];
+        }
+    }
+    return best;
+}
+
+static int unknown_option(const char *arg, const struct pq_verb *v, struct pq_err *e)
+{
+    const char *names[PQ_LEN(pq_opts)];
+    size_t n = 0;
+    for (const struct pq_opt *o = pq_opts; o->name; o++)
+        if (pq_opt_of(o, v))
+            names[n++] = o->name;
+    const char *best = pq_nearest(arg + strspn(arg, "-"), names, n);
+    return pq_fail(e, PQ_EINVAL, "phiq %s has no option %s%s%s%s (phiq help %s)", v->name, arg,
+                   best ? ": did you mean --" : "", best ? best : "", best ? "?" : "", v->name);
+}
+
+/* "8G", "500M", "1.5G", "123456"; decimal units as disks and the peers count them. */
+static int parse_size(uint64_t *out, const char *opt, const char *text, struct pq_err *e)
+{
+    char *end;
+    double v = strtod(text, &end), unit = 1;
+    static const char units[] = "KMGT";
+    const char *u = *end ? strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end) : NULL;
+    for (const char *p = units; u && p <= u; p++)
+        unit *= 1000;
+    if (u)
+        end++;
+    if (*end == 'B' || *end == 'b')
+        end++;
+    if (end == text || *end || !(v > 0) || v * unit > 1e18)
+        return pq_fail(e, PQ_EINVAL, "--%s %s: expected a size such as 8G or 500M", opt, text);
+    *out = (uint64_t)(v * unit);
+    return PQ_OK;
+}
+
+static int parse_count(uint64_t *out, const char *opt, const char *text, struct pq_err *e)
+{
+    char *end;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (end == text || *end || text[0] == '-' || v == 0 || v > 1000000000)
+        return pq_fail(e, PQ_EINVAL, "--%s %s: expected a whole number above zero", opt, text);
+    *out = v;
+    return PQ_OK;
+}
+
+static int add_to_list(struct pq_args *a, const char *value, struct pq_err *e)
+{
+    if (a->n_rules == PQ_MAX_RULES)
+        return pq_fail(e, PQ_EINVAL, "more than %d --tensor rules", PQ_MAX_RULES);
+    a->rule[a->n_rules++] = value;
+    return PQ_OK;
+}
+
+static int store(struct pq_args *a, const struct pq_opt *o, const char *value, struct pq_err *e)
+{
+    char *field = (char *)a + o->offset;
+    switch (o->kind) {
+    case PQ_OPT_FLAG:
+        *(bool *)field = true;
+        return PQ_OK;
+    case PQ_OPT_STR:
+        *(const char **)field = value;
+        return PQ_OK;
+    case PQ_OPT_LIST:
+        return add_to_list(a, value, e);
+    case PQ_OPT_SIZE:
+        return parse_size((uint64_t *)field, o->name, value, e);
+    case PQ_OPT_COUNT:
+        return parse_count((uint64_t *)field, o->name, value, e);
+    }
+    return PQ_OK;
+}
+
+/* "--name", "--name=value", "-x": the row, and the value when it is attached. */
+static const struct pq_opt *match(const struct pq_verb *v, const char *arg, const char **value)
+{
+    const char *eq = strchr(arg, '=');
+    size_t n = eq ? (size_t)(eq - arg) - 2 : strlen(arg) - 2;
+    for (const struct pq_opt *o = pq_opts; o->name; o++) {
+        if (!pq_opt_of(o, v))
+            continue;
+        if (arg[1] == '-' && strlen(o->name) == n && !strncmp(arg + 2, o->name, n)) {
+            *value = eq ? eq + 1 : NULL;
+            return o;
+        }
+        if (arg[1] != '-' && o->letter && arg[1] == o->letter) {
+            *value = arg[2] ? arg + 2 : NULL;
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static int positional(struct pq_args *a, const struct pq_verb *v, const char *arg, struct pq_err *e)
+{
+    if (a->n_pos == v->max_pos)
+        return pq_fail(e, PQ_EINVAL, "phiq %s: \"%s\" is one argument too many (usage: phiq %s %s)",
+                       v->name, arg, v->name, v->usage);
+    a->pos[a->n_pos++] = arg;
+    return PQ_OK;
+}
+
+int pq_args_parse(struct pq_args *a, const struct pq_verb *v, int argc, char **argv,
+                  struct pq_err *e)
+{
+    int rc = PQ_OK;
+    bool options = true;
+    for (int i = 0; i < argc && rc >= 0; i++) {
+        const char *value = NULL;
+        if (!options || argv[i][0] != '-' || !argv[i][1]) {
+            rc = positional(a, v, argv[i], e);
+            continue;
+        }
+        if (!strcmp(argv[i], "--")) {
+            options = false;
+            continue;
+        }
+        const struct pq_opt *o = match(v, argv[i], &value);
+        if (!o)
+            return unknown_option(argv[i], v, e);
+        if (o->kind == PQ_OPT_FLAG && value)
+            return pq_fail(e, PQ_EINVAL, "--%s takes no value", o->name);
+        if (o->kind != PQ_OPT_FLAG && !value) {
+            if (i + 1 == argc)
+                return pq_fail(e, PQ_EINVAL, "--%s needs a value: %s", o->name, o->help);
+            value = argv[++i];
+        }
+        rc = store(a, o, value, e);
+    }
+    if (rc >= 0 && !a->help && a->n_pos < v->min_pos)
+        rc = pq_fail(e, PQ_EINVAL, "usage: phiq %s %s (phiq help %s)", v->name, v->usage, v->name);
+    return rc;
+}

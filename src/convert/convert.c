@@ -1,0 +1,112 @@
+/* A run from options to outputs. SPDX-License-Identifier: MIT */
+#include "convert/convert.h"
+#include "base/sys.h"
+
+#include <string.h>
+
+int pq_run_progress(struct pq_run *r, const char *stage, const char *tensor, uint64_t done,
+                    uint64_t total, struct pq_err *e)
+{
+    double now = pq_now();
+    if (r->stage != stage) {
+        r->stage = stage;
+        r->stage_began = now;
+        r->last_report = 0;
+    }
+    if (!r->opt->progress || (now - r->last_report < 0.1 && done < total))
+        return PQ_OK;
+    r->last_report = now;
+    struct pq_progress p = {stage, tensor, done, total, now - r->stage_began};
+    return r->opt->progress(r->opt->progress_ctx, &p)
+               ? pq_fail(e, PQ_ECANCELLED, "stopped on request; nothing was written")
+               : PQ_OK;
+}
+
+static int pick_solver(struct pq_run *r, struct pq_err *e)
+{
+    const char *s = r->opt->solver ? r->opt->solver : "search";
+    r->solver = strcmp(s, "rtn") ? PQ_SOLVER_SEARCH : PQ_SOLVER_RTN;
+    if (strcmp(s, "rtn") && strcmp(s, "search"))
+        return pq_fail(e, PQ_EINVAL, "unknown solver \"%s\": expected search or rtn", s);
+    return PQ_OK;
+}
+
+static int pick_machine(struct pq_run *r, struct pq_err *e)
+{
+    r->threads = r->opt->threads > 0 ? r->opt->threads : pq_cpu_count();
+    r->kern = pq_kern_best(r->opt->cpu_level);
+    return r->kern ? PQ_OK
+                   : pq_fail(e, PQ_EINVAL, "unknown CPU level \"%s\" for this build",
+                             r->opt->cpu_level);
+}
+
+/* Decides and plans one target. */
+static int plan_target(struct pq_run *r, struct pq_target *t, struct pq_err *e)
+{
+    int rc = PQ_OK;
+    size_t n = r->model->net.n_tensors;
+    t->choice = (const struct pq_scheme **)pq_arena_alloc(&r->arena, n, sizeof *t->choice);
+    if (!t->choice)
+        return pq_fail(e, PQ_ENOMEM, "out of memory while planning");
+    PQ_TRY(pq_choose(t->container, r->model, &t->request, t->choice, e));
+    PQ_TRY(t->container->plan(&t->plan, r->model, &t->request, t->choice, e));
+out:
+    return rc;
+}
+
+int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt, struct pq_err *e)
+{
+    int rc = PQ_OK;
+    double t0 = pq_now();
+    *r = (struct pq_run){.opt = opt};
+    if (!opt->input || !opt->out_dir)
+        return pq_fail(e, PQ_EINVAL, "an input and an output folder are needed");
+    PQ_TRY(pick_solver(r, e));
+    PQ_TRY(pick_machine(r, e));
+    PQ_TRY(pq_model_load(&r->model, opt->input, e));
+    if (opt->imatrix)
+        PQ_TRY(pq_imatrix_load(&r->imatrix, &r->arena, opt->imatrix, &r->model->net, e));
+    PQ_TRY(pq_run_targets(r, e));
+    for (size_t i = 0; i < r->n_targets; i++)
+        PQ_TRY(plan_target(r, &r->target[i], e));
+    r->seconds_plan = pq_now() - t0;
+out:
+    return rc;
+}
+
+static int write_all(struct pq_run *r, struct pq_err *e)
+{
+    int rc = PQ_OK;
+    double t0 = pq_now();
+    PQ_TRY(pq_units_make(&r->units, r, e));
+    for (size_t i = 0; i < r->n_targets; i++)
+        PQ_TRY(pq_place_begin(r, &r->target[i], e));
+    PQ_TRY(pq_rows_write(r, &r->units, e));
+    for (size_t i = 0; i < r->n_targets; i++)
+        PQ_TRY(pq_place_sync(&r->target[i], e));
+    r->seconds_write = pq_now() - t0;
+    for (size_t i = 0; i < r->n_targets; i++)
+        PQ_TRY(pq_verify(r, &r->target[i], &r->units, e));
+    r->seconds_verify = pq_now() - t0 - r->seconds_write;
+    for (size_t i = 0; i < r->n_targets; i++)
+        PQ_TRY(pq_place_commit(r, &r->target[i], e));
+    r->written = true;
+out:
+    return rc;
+}
+
+int pq_run_write(struct pq_run *r, struct pq_err *e)
+{
+    int rc = write_all(r, e);
+    for (size_t i = 0; i < r->n_targets; i++)
+        pq_place_abandon(&r->target[i]); /* after success only the empty folder is left */
+    return rc;
+}
+
+void pq_run_close(struct pq_run *r)
+{
+    for (size_t i = 0; i < r->n_targets; i++)
+        pq_plan_free(&r->target[i].plan);
+    pq_model_free(r->model);
+    pq_arena_free(&r->arena);
+}

@@ -1,0 +1,104 @@
+/*
+ * From an opened model to finished outputs: request -> choose -> plan -> rows -> place -> verify ->
+ * rename. The only room that knows sources, schemes and containers at once.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PQ_CONVERT_CONVERT_H
+#define PQ_CONVERT_CONVERT_H
+
+#include "container/container.h"
+
+/* What is remembered of an encoded item, independent of the order in which units were done. */
+struct pq_written {
+    _Atomic uint64_t sum;       /* checksums of all parts of all units, added */
+    struct pq_row_error *error; /* [units of the tensor] over the sampled rows */
+};
+struct pq_row_error {
+    double err, ref; /* sums of squared errors and of squared weights */
+};
+
+/* One output of a run. */
+struct pq_target {
+    const struct pq_container *container;
+    struct pq_request request;
+    const struct pq_scheme **choice; /* [n_tensors] */
+    struct pq_plan plan;
+    const char *final_dir;      /* OUT/gguf */
+    const char *part_dir;       /* where files grow until they verify */
+    const char *path;           /* what the user opens: the first file, or the folder */
+    bool part_made;             /* part_dir exists and is ours to remove */
+    struct pq_out *out;         /* [plan.n_files], fd -1 when closed */
+    struct pq_written *written; /* [plan.n_items] */
+};
+
+/* A piece of work: rows of one network tensor, encoded for every target that stores it. */
+struct pq_unit {
+    uint32_t tensor, index; /* index among the units of its tensor */
+    uint64_t row0, rows;
+};
+struct pq_units {
+    struct pq_unit *unit;
+    size_t n;
+    uint32_t *of_tensor;  /* [n_tensors] number of units */
+    uint64_t max_weights; /* in one unit */
+    uint64_t max_cols;
+};
+/* A run: one model, one or more targets. */
+struct pq_run {
+    struct pq_arena arena;
+    struct pq_model *model;
+    const struct pq_quantize_options *opt;
+    const struct pq_kern *kern;
+    enum pq_solver solver;
+    int threads;
+    struct pq_imatrix imatrix;
+    struct pq_target *target;
+    size_t n_targets;
+    struct pq_units units;
+    double seconds_plan, seconds_write, seconds_verify;
+    bool written;
+    const char *stage; /* of the progress reports */
+    double stage_began, last_report;
+};
+
+/* Parses targets, schemes and rules of the options and plans every target. */
+int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt,
+                struct pq_err *e) PQ_MUST_CHECK;
+/* Writes, verifies and renames into place. On failure nothing of this run is left behind. */
+int pq_run_write(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
+/* The result (or, before pq_run_write, the plan) as a document; see docs/json.md. */
+json_t *pq_run_report(const struct pq_run *r, bool with_tensors);
+void pq_run_close(struct pq_run *r);
+
+/* ---- within the room ---- */
+
+/* request.c: targets, recipes, rules from the options. */
+int pq_run_targets(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
+
+int pq_units_make(struct pq_units *u, struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
+/* Sums of the squared error and weights of an item, units added in order. */
+struct pq_row_error pq_item_error(const struct pq_target *t, size_t item, const struct pq_units *u);
+/* Adds the squared error of one encoded row against x; `back` is [cols] scratch. */
+void pq_row_measure(struct pq_row_error *sum, const struct pq_scheme *s, const void *const part[],
+                    const float *x, uint64_t cols, float *back);
+/* Rows whose error is measured and which verification decodes again: every stride-th. */
+uint64_t pq_run_stride(const struct pq_run *r);
+
+/* rows.c: encodes all units with all threads into the open files. */
+int pq_rows_write(struct pq_run *r, const struct pq_units *u, struct pq_err *e) PQ_MUST_CHECK;
+
+/* place.c: folders and files. */
+int pq_place_begin(struct pq_run *r, struct pq_target *t, struct pq_err *e) PQ_MUST_CHECK;
+int pq_place_sync(struct pq_target *t, struct pq_err *e) PQ_MUST_CHECK;
+int pq_place_commit(struct pq_run *r, struct pq_target *t, struct pq_err *e) PQ_MUST_CHECK;
+void pq_place_abandon(struct pq_target *t);
+
+/* verify.c: the files read back through their own reader equal what was encoded. */
+int pq_verify(struct pq_run *r, struct pq_target *t, const struct pq_units *u,
+              struct pq_err *e) PQ_MUST_CHECK;
+
+/* Reports progress if due; PQ_ECANCELLED when the caller wants to stop. */
+int pq_run_progress(struct pq_run *r, const char *stage, const char *tensor, uint64_t done,
+                    uint64_t total, struct pq_err *e) PQ_MUST_CHECK;
+
+#endif

@@ -1,2 +1,0 @@
-/* SPDX-License-Identifier: MIT */
-typedef int pq_placeholder_convert;

@@ -1,0 +1,158 @@
+"""The command line as a user meets it: words, exit codes, help, completion, JSON.
+SPDX-License-Identifier: MIT
+
+Environment: PQ_PHIQ names the program."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PHIQ = os.environ["PQ_PHIQ"]
+SAMPLE = ROOT / "models" / "phiq-sample"
+FIXTURES = ROOT / "tests" / "data" / "fixtures"
+
+EXIT = {"memory": 1, "io": 2, "format": 3, "unsupported": 4, "usage": 5, "cancelled": 6, "exists": 7}
+
+
+def run(*args):
+    return subprocess.run([PHIQ, *map(str, args)], capture_output=True, text=True, timeout=300,
+                          stdin=subprocess.DEVNULL)
+
+
+class Cli(unittest.TestCase):
+    def setUp(self):
+        self.tmp = pathlib.Path(tempfile.mkdtemp(prefix="phiq-cli-"))
+        self.addCleanup(shutil.rmtree, self.tmp, ignore_errors=True)
+
+    def fails(self, code, words, *args):
+        r = run(*args)
+        self.assertEqual(r.returncode, EXIT[code], r.stderr)
+        self.assertIn(words, r.stderr)
+        self.assertEqual(r.stdout if code != "usage" else "", "")
+        return r
+
+    def ok(self, *args):
+        r = run(*args)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        return r.stdout
+
+    def test_unknown_words_suggest_the_nearest(self):
+        self.fails("usage", "did you mean quantize?", "quantise", SAMPLE)
+        self.fails("usage", "did you mean --precision?", "quantize", SAMPLE, "--precison", "int4")
+        self.fails("usage", "has no option --zzzzzz", "quantize", SAMPLE, "--zzzzzz")
+
+    def test_usage(self):
+        self.fails("usage", "a verb is needed")
+        self.fails("usage", "usage: phiq quantize", "quantize")
+        self.fails("usage", "one argument too many", "info", SAMPLE, SAMPLE)
+        self.fails("usage", "needs a value", "quantize", SAMPLE, "--to")
+        self.fails("usage", "expected a size", "plan", SAMPLE, "--ram", "eight")
+        self.fails("usage", "expected a whole number", "quantize", SAMPLE, "-j", "0")
+        self.fails("usage", "unknown device", "plan", SAMPLE, "--device", "toaster")
+
+    def test_missing_and_wrong_inputs(self):
+        self.fails("io", "no-such-folder", "info", self.tmp / "no-such-folder")
+        (self.tmp / "empty").mkdir()
+        r = run("info", self.tmp / "empty")
+        self.assertIn(r.returncode, (EXIT["io"], EXIT["format"], EXIT["unsupported"]))
+        self.assertIn("empty", r.stderr)
+        self.fails("unsupported", "phimoe", "quantize", FIXTURES / "phimoe", "-o", self.tmp / "out")
+        self.assertFalse((self.tmp / "out").exists())
+
+    def test_every_verb_has_help(self):
+        verbs = [line.split()[0] for line in self.ok("help").splitlines()
+                 if line.startswith("  ") and not line.startswith("  phiq")]
+        self.assertIn("quantize", verbs)
+        for verb in verbs:
+            self.assertIn(f"usage: phiq {verb}", self.ok("help", verb))
+            self.assertIn(f"usage: phiq {verb}", self.ok(verb, "--help"))
+        for topic in ("schemes", "devices", "exit-codes"):
+            self.assertGreater(len(self.ok("help", topic).splitlines()), 4)
+
+    def test_completion_scripts_parse(self):
+        for shell in ("bash", "zsh", "fish"):
+            script = self.ok("completion", shell)
+            self.assertIn("quantize", script)
+            if shutil.which(shell):
+                subprocess.run([shell, "-n"], input=script, text=True, check=True)
+        self.fails("usage", "unknown shell", "completion", "tcsh")
+
+    def test_quantize_prints_a_table_and_json(self):
+        out = self.tmp / "out"
+        text = self.ok("quantize", SAMPLE, "--to", "gguf,mlx", "-o", out)
+        self.assertIn("bits/weight", text)
+        self.assertTrue((out / "mlx" / "model.safetensors").exists())
+        self.assertEqual(len(list((out / "gguf").glob("*.gguf"))), 1)
+        self.assertEqual([p for p in out.rglob("*.part")], [])
+        self.fails("exists", "--force", "quantize", SAMPLE, "--to", "mlx", "-o", out)
+        report = json.loads(self.ok("quantize", SAMPLE, "--to", "mlx", "-o", out, "--json", "-f"))
+        (target,) = report["targets"]
+        size = sum(p.stat().st_size for p in (out / "mlx").iterdir())
+        self.assertEqual(target["bytes"], size)
+        self.assertTrue(0.0 < target["rel_rms_error"] < 0.15)
+
+    def test_quiet_is_quiet(self):
+        r = run("quantize", SAMPLE, "--to", "gguf", "-o", self.tmp, "--quiet")
+        self.assertEqual((r.returncode, r.stdout, r.stderr), (0, "", ""))
+
+    def test_dry_run_equals_what_is_written(self):
+        plan = json.loads(self.ok("quantize", SAMPLE, "-o", self.tmp / "o", "--dry-run", "--json"))
+        self.assertFalse((self.tmp / "o").exists())
+        done = json.loads(self.ok("quantize", SAMPLE, "-o", self.tmp / "o", "--json"))
+        for a, b in zip(plan["targets"], done["targets"], strict=True):
+            self.assertEqual(a["files"], b["files"])
+            for f in b["files"]:
+                path = next((self.tmp / "o" / b["target"]).glob(f["name"]))
+                self.assertEqual(path.stat().st_size, f["bytes"])
+
+    def test_info_of_everything_that_was_written(self):
+        self.ok("quantize", SAMPLE, "-o", self.tmp, "--quiet")
+        source = json.loads(self.ok("info", SAMPLE, "--json"))
+        for path in [*(self.tmp / "gguf").glob("*.gguf"), self.tmp / "mlx"]:
+            info = json.loads(self.ok("info", path, "--json", "--tensors"))
+            self.assertEqual(info["weights"], source["weights"])
+            same = set(source["network"]) - {"dtype"}
+            self.assertEqual({k: info["network"][k] for k in same},
+                             {k: source["network"][k] for k in same}, path)
+            self.assertIn("tokenizer", self.ok("info", path))
+
+    def test_plan_advises(self):
+        text = self.ok("plan", SAMPLE, "--device", "phone")
+        self.assertIn("INT4", text)
+        doc = json.loads(self.ok("plan", SAMPLE, "--device", "aipc", "--ram", "16G", "--json"))
+        self.assertIn("--precision fp32", doc["advice"])
+        small = json.loads(self.ok("plan", SAMPLE, "--device", "iot", "--ram", "1M", "--json"))
+        self.assertIn("does not fit", small["advice"])
+
+    def test_compare(self):
+        self.ok("quantize", SAMPLE, "--to", "gguf", "-p", "int8", "-o", self.tmp, "--quiet")
+        gguf = next((self.tmp / "gguf").glob("*.gguf"))
+        doc = json.loads(self.ok("compare", SAMPLE, gguf, "--json"))
+        self.assertTrue(0 < doc["rel_rms_error"] < 0.01)
+        self.assertTrue(json.loads(self.ok("compare", gguf, gguf, "--json"))["equal"])
+        self.fails("usage", "not the same network", "compare", SAMPLE, FIXTURES / "phi2")
+
+    def test_interrupt_leaves_nothing(self):
+        for delay in (0.0, 0.01, 0.03):
+            out = self.tmp / "int"
+            p = subprocess.Popen([PHIQ, "quantize", str(SAMPLE), "-o", str(out), "-j", "1",
+                                  "--cpu", "c", "-q"], stderr=subprocess.PIPE)
+            time.sleep(delay)
+            p.send_signal(signal.SIGINT)
+            p.communicate(timeout=60)
+            if p.returncode == 0:
+                shutil.rmtree(out)
+                continue
+            files = [f for f in out.rglob("*") if f.is_file()] if out.exists() else []
+            self.assertEqual(files, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
