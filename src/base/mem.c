@@ -125,7 +125,7 @@ static uint8_t *grow(struct pq_buf *b, size_t n)
         b->failed = true;
         return NULL;
     }
-    if (need > b->cap) {
+    if (need > b->cap || !b->data) {
         size_t cap = b->cap ? b->cap : 256;
         while (cap < need)
             cap = cap > SIZE_MAX / 2 ? need : 2 * cap;
