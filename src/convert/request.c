@@ -105,9 +105,8 @@ static int parse_rule(struct pq_run *r, const char *text, struct pq_rule *rule, 
     if (!rule->pattern || !rule->scheme)
         return no_memory(e);
     if (!pq_scheme_find(rule->scheme))
-        return pq_fail(e, PQ_EINVAL,
-                       "tensor rule \"%s\": unknown scheme \"%s\" (see phiq schemes)", text,
-                       rule->scheme);
+        return pq_fail(e, PQ_EINVAL, "tensor rule \"%s\": unknown scheme \"%s\" (see phiq schemes)",
+                       text, rule->scheme);
     return PQ_OK;
 }
 

@@ -189,8 +189,7 @@ static int encode_for(const struct shared *s, const struct link *l, const struct
     return put_piece(t, l->item, u, &p, e);
 }
 
-/* Bytes that rows [row0, row0 + rows) of t occupy in the source; drops them from our memory. */
-static uint64_t let_go(const struct pq_tensor *t, uint64_t row0, uint64_t rows)
+uint64_t pq_rows_let_go(const struct pq_tensor *t, uint64_t row0, uint64_t rows)
 {
     uint64_t bytes = 0, first = 0;
     for (int i = 0; i < t->n_slices; first += t->slice[i++].rows) {
@@ -222,7 +221,7 @@ static int do_unit(struct shared *s, const struct pq_unit *u, const struct scrat
     }
     for (const struct link *l = s->of_tensor[u->tensor]; l; l = l->next)
         PQ_TRY(encode_for(s, l, u, m, e));
-    atomic_fetch_add(&s->done, let_go(t, u->row0, u->rows));
+    atomic_fetch_add(&s->done, pq_rows_let_go(t, u->row0, u->rows));
 out:
     return rc;
 }

@@ -45,6 +45,7 @@ static int check_bytes(const struct check *c, size_t item, const struct pq_unit 
             if (at > m->size || n > m->size - at)
                 return mismatch(c, item, "the file is shorter than planned", e);
             sum += pq_hash(m->data + at, (size_t)n, at);
+            pq_map_done(m->data + at, n);
         }
     return sum == atomic_load(&c->target->written[item].sum)
                ? PQ_OK
@@ -74,6 +75,8 @@ static int check_rows(const struct check *c, size_t item, const struct pq_unit *
             sum.err += err;
             sum.ref += ref;
         }
+        pq_rows_let_go(it->tensor, u->row0, u->rows);
+        pq_rows_let_go(t, u->row0, u->rows);
         const struct pq_row_error *w = &c->target->written[item].error[k];
         if (sum.err != w->err || sum.ref != w->ref)
             return mismatch(c, item, "rows read back differ from the rows that were encoded", e);
