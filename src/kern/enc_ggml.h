@@ -39,10 +39,10 @@ static inline void put_codes(int bits, const uint8_t *code, uint8_t *out)
 }
 
 /* floor(x * inv + shift), within 0..hi */
-static inline void floor_codes(const float *x, float off, float inv, float shift, float hi,
-                               uint8_t code[32])
+static inline void floor_codes(const float *x, int n, float off, float inv, float shift, float hi,
+                               uint8_t *code)
 {
-    for (int j = 0; j < 32; j += PQ_LANES) {
+    for (int j = 0; j < n; j += PQ_LANES) {
         pq_v16 t = v16_mul(v16_sub(v16_load(x + j), v16_set(off)), v16_set(inv));
         t = v16_add(t, v16_set(shift));
         v16_bytes(v16_clamp(t, v16_set(0.0f), v16_set(hi)), code + j);
@@ -66,22 +66,28 @@ FIT_INLINE void near_codes(struct fit_grid g, const float *x, int n, float s, fl
 static inline uint16_t rtn_symmetric(const float *x, float hi, uint8_t code[32])
 {
     float half = (hi + 1.0f) / 2.0f, d = fit_extreme(x, 32) / -half;
-    floor_codes(x, 0.0f, fit_inverse(d), half + 0.5f, hi, code);
+    floor_codes(x, 32, 0.0f, fit_inverse(d), half + 0.5f, hi, code);
     return fit_f16(d);
 }
 
-/* Round half away from zero, as C's roundf. */
-static inline uint16_t rtn_q8(const float *x, uint8_t code[32])
+/* round(x * inv) + zero, within -127..127; halves go away from zero, as C's roundf has them. */
+static inline void away_codes(const float *x, int n, float inv, float zero, uint8_t *code)
 {
-    float d = fit_absmax(x, 32) / 127.0f, inv = fit_inverse(d);
-    pq_v16 one = v16_set(1.0f), zero = v16_set(0.0f), half = v16_set(0.5f), top = v16_set(127.0f);
-    for (int j = 0; j < 32; j += PQ_LANES) {
+    pq_v16 one = v16_set(1.0f), none = v16_set(0.0f), half = v16_set(0.5f), top = v16_set(127.0f);
+    for (int j = 0; j < n; j += PQ_LANES) {
         pq_v16 y = v16_mul(v16_load(x + j), v16_set(inv)), a = v16_min(v16_abs(y), top);
         pq_v16 r = v16_round(a);
         r = v16_if_less(a, r, v16_sub(r, one), r); /* floor */
         r = v16_if_less(v16_sub(a, r), half, r, v16_add(r, one));
-        v16_bytes(v16_if_less(y, zero, v16_sub(zero, r), r), code + j);
+        r = v16_if_less(y, none, v16_sub(none, r), r);
+        v16_bytes(v16_add(r, v16_set(zero)), code + j);
     }
+}
+
+static inline uint16_t rtn_q8(const float *x, uint8_t code[32])
+{
+    float d = fit_absmax(x, 32) / 127.0f;
+    away_codes(x, 32, fit_inverse(d), 0.0f, code);
     return fit_f16(d);
 }
 
@@ -112,32 +118,35 @@ FIT_INLINE void enc_symmetric(const struct pq_encode_in *in, uint8_t *out, int b
     }
 }
 
+static const float q4_0_places[16] = {-8.5f, -8.3f, -8.1f, -7.9f, -7.7f, -7.4f, -7.1f, -6.7f,
+                                      -6.2f, 7.6f,  7.4f,  7.2f,  6.9f,  6.5f,  6.1f,  5.7f};
+
 static void enc_q4_0(const struct pq_encode_in *in, void *const part[])
 {
-    static const float places[16] = {-8.5f, -8.3f, -8.1f, -7.9f, -7.7f, -7.4f, -7.1f, -6.7f,
-                                     -6.2f, 7.6f,  7.4f,  7.2f,  6.9f,  6.5f,  6.1f,  5.7f};
-    enc_symmetric(in, part[0], 4, places);
+    enc_symmetric(in, part[0], 4, q4_0_places);
 }
 
 static void enc_q5_0(const struct pq_encode_in *in, void *const part[])
 {
-    static const float places[16] = {-16.5f, -16.2f, -15.9f, -15.5f, -15.1f, -14.7f, -14.3f, -13.8f,
-                                     -13.2f, 15.6f,  15.4f,  15.1f,  14.7f,  14.3f,  13.8f,  13.2f};
+    static const float places[16] = {-17.8f, -17.0f, -16.6f, -16.4f, -16.2f, -16.0f,
+                                     -15.8f, -15.6f, -15.2f, -15.0f, -14.8f, -14.0f,
+                                     -12.0f, 13.13f, 13.69f, 14.25f};
     enc_symmetric(in, part[0], 5, places);
 }
 
+/* -128 is legal but some runtimes negate codes in a byte. */
+static const float q8_0_places[16] = {127.45f, 127.0f, 126.5f, 126.0f, 125.4f, 124.8f,
+                                      124.2f,  123.6f, 123.0f, 122.4f, 121.8f, 121.2f,
+                                      120.6f,  120.0f, 119.2f, 118.4f};
+
 static void enc_q8_0(const struct pq_encode_in *in, void *const part[])
 {
-    /* -128 is legal but some runtimes negate codes in a byte. */
-    static const float places[16] = {127.45f, 127.0f, 126.5f, 126.0f, 125.4f, 124.8f,
-                                     124.2f,  123.6f, 123.0f, 122.4f, 121.8f, 121.2f,
-                                     120.6f,  120.0f, 119.2f, 118.4f};
     const struct fit_grid g = {-127.0f, 127.0f, false};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += 32, out += 34) {
         uint8_t code[32];
         uint16_t d =
-            in->search ? search_symmetric(in, i, g, places, code) : rtn_q8(in->x + i, code);
+            in->search ? search_symmetric(in, i, g, q8_0_places, code) : rtn_q8(in->x + i, code);
         for (int j = 0; in->search && j < 32; j++)
             code[j] = (uint8_t)(code[j] - 127);
         pq_put_le16(out, d);
@@ -145,9 +154,9 @@ static void enc_q8_0(const struct pq_encode_in *in, void *const part[])
     }
 }
 
-static const float iq4_places[16] = {-127.0f, -121.0f, -131.0f, -115.0f, -109.0f, -104.0f,
-                                     -135.0f, -98.0f,  113.0f,  108.0f,  103.0f,  117.0f,
-                                     97.0f,   92.0f,   121.0f,  89.0f};
+static const float iq4_places[16] = {-146.0f, -138.0f, -132.0f, -128.0f, -126.0f, -122.0f,
+                                     -118.0f, -110.0f, -104.0f, -86.0f,  90.0f,   108.0f,
+                                     112.0f,  116.0f,  122.0f,  132.0f};
 
 static const struct fit_grid iq4_grid = {0.0f, 0.0f, true};
 
@@ -185,7 +194,7 @@ static inline void rtn_affine(const float *x, float hi, uint16_t dm[2], uint8_t 
     float min, max;
     range_of(x, &min, &max);
     float d = (max - min) / hi;
-    floor_codes(x, min, fit_inverse(d), 0.5f, hi, code);
+    floor_codes(x, 32, min, fit_inverse(d), 0.5f, hi, code);
     dm[0] = fit_f16(d);
     dm[1] = fit_f16(min);
 }
@@ -240,19 +249,20 @@ FIT_INLINE void enc_offset(const struct pq_encode_in *in, uint8_t *out, int bits
 
 static void enc_q4_1(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {
-        {15.0f, 15.5f, 16.0f, 14.5f, 14.0f, 13.5f, 13.0f, 12.5f, 15.0f, 15.5f, 16.0f, 16.5f, 14.5f,
-         14.0f, 15.0f, 15.5f},
-        {0, 0, 0, 0, 0, 0, 0, 0, -.3f, -.3f, -.4f, -.5f, -.3f, .3f, .3f, .2f}};
+    static const struct fit_places p = {{13.2f, 13.2f, 14.2f, 14.2f, 14.2f, 14.8f, 14.8f, 15.2f,
+                                         15.2f, 15.2f, 15.2f, 15.2f, 15.8f, 15.8f, 15.8f, 15.8f},
+                                        {-0.1f, 0.05f, -0.25f, -0.1f, 0.05f, 0.05f, 0.2f, -0.4f,
+                                         -0.25f, -0.1f, 0.05f, 0.2f, -0.85f, -0.55f, -0.25f,
+                                         0.05f}};
     enc_offset(in, part[0], 4, &p);
 }
 
 static void enc_q5_1(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {
-        {31.0f, 31.5f, 32.0f, 30.5f, 30.0f, 29.5f, 29.0f, 28.5f, 31.0f, 31.5f, 32.0f, 32.5f, 30.5f,
-         30.0f, 31.0f, 31.5f},
-        {0, 0, 0, 0, 0, 0, 0, 0, -.3f, -.3f, -.4f, -.5f, -.3f, .3f, .3f, .2f}};
+    static const struct fit_places p = {{27.2f, 28.0f, 28.0f, 28.8f, 29.2f, 29.2f, 30.0f, 30.0f,
+                                         30.0f, 30.0f, 30.8f, 30.8f, 31.2f, 31.2f, 31.2f, 31.6f},
+                                        {-0.1f, -0.1f, 0.05f, -0.1f, -0.1f, 0.05f, -0.25f, -0.1f,
+                                         0.05f, 0.2f, -0.1f, 0.05f, -0.1f, 0.05f, 0.2f, -0.55f}};
     enc_offset(in, part[0], 5, &p);
 }
 

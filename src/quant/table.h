@@ -9,7 +9,9 @@
 
 #define PQ_SCHEME_FAMILIES(X) \
     X(pq_schemes_float)       \
-    X(pq_schemes_ggml)
+    X(pq_schemes_ggml)        \
+    X(pq_schemes_mlx)         \
+    X(pq_schemes_int)
 
 #define PQ_X(array) extern const struct pq_scheme array[];
 PQ_SCHEME_FAMILIES(PQ_X)

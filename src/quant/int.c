@@ -1,0 +1,74 @@
+/*
+ * Neutral integers, w = scale * (code - zero point): what ONNX's MatMulNBits, OpenVINO's
+ * compressed constants and others share. Codes are unsigned, two in a byte with the low nibble
+ * first when they have 4 bits; each container packs zero points its own way from the bytes here.
+ * Symmetric schemes have no zero points: theirs is half the range. SPDX-License-Identifier: MIT
+ */
+#include "quant/stored.h"
+#include "quant/table.h"
+
+static int parts(const struct pq_scheme *s, uint64_t cols, struct pq_part out[PQ_MAX_PARTS])
+{
+    uint64_t groups = s->group ? cols / s->group : 1;
+    out[0] = (struct pq_part){"weight", PQ_U8, cols / 8 * (uint64_t)s->bits};
+    out[1] = (struct pq_part){"scales", s->aux, groups};
+    out[2] = (struct pq_part){"zeros", PQ_U8, groups};
+    return s->symmetric ? 2 : 3;
+}
+
+static void decode_group(const struct pq_scheme *s, const uint8_t *q, uint64_t n, float scale,
+                         int zero, float *x)
+{
+    if (s->bits == 8) {
+        for (uint64_t j = 0; j < n; j++)
+            x[j] = scale * (float)(q[j] - zero);
+        return;
+    }
+    for (uint64_t j = 0; j < n; j += 2) {
+        x[j] = scale * (float)((q[j / 2] & 15) - zero);
+        x[j + 1] = scale * (float)((q[j / 2] >> 4) - zero);
+    }
+}
+
+static void decode(const struct pq_scheme *s, const void *const part[], uint64_t cols, float *x)
+{
+    uint64_t n = s->group ? s->group : cols;
+    const uint8_t *q = part[0], *zeros = part[2];
+    for (uint64_t i = 0; i * n < cols; i++) {
+        float scale = stored_value(part[1], i, s->aux);
+        int zero = s->symmetric ? 1 << (s->bits - 1) : zeros[i];
+        decode_group(s, q + i * n * (uint64_t)s->bits / 8, n, scale, zero, x + i * n);
+    }
+}
+
+#define ROW(n, text, b, g, types, sym, bound)                                              \
+    {                                                                                      \
+        .name = n, .about = text, .family = PQ_FAM_INT, .bits = b, .group = g,             \
+        .block = g ? g : 32, .aux = types, .symmetric = sym, .ggml_type = PQ_NO_GGML_TYPE, \
+        .encoder = PQ_ENC_INT, .dtype = PQ_DTYPES, .rms_bound = bound, .parts = parts,     \
+        .decode = decode                                                                   \
+    }
+#define TYPES(n, text, b, g, sym, bound)                                                   \
+    ROW(n, text, b, g, PQ_F16, sym, bound), ROW(n "_f32", text, b, g, PQ_F32, sym, bound), \
+        ROW(n "_bf16", text, b, g, PQ_BF16, sym, bound)
+#define BOTH(b, suffix, g, per, sbound, ubound)                                              \
+    TYPES("int" #b suffix, #b "-bit integers, one scale per " per, b, g, true, sbound),      \
+        TYPES("uint" #b suffix, #b "-bit integers, a scale and a zero point per " per, b, g, \
+              false, ubound)
+#define GROUP(b, g, sbound, ubound) BOTH(b, "g" #g, g, #g " weights", sbound, ubound)
+
+const struct pq_scheme pq_schemes_int[] = {
+    GROUP(4, 16, 0.080, 0.075),
+    GROUP(4, 32, 0.090, 0.085),
+    GROUP(4, 64, 0.10, 0.095),
+    GROUP(4, 128, 0.11, 0.105),
+    GROUP(4, 256, 0.12, 0.115),
+    BOTH(4, "c", 0, "row", 0.15, 0.15),
+    GROUP(8, 16, 0.0055, 0.0055),
+    GROUP(8, 32, 0.0065, 0.0060),
+    GROUP(8, 64, 0.0075, 0.0065),
+    GROUP(8, 128, 0.0080, 0.0075),
+    GROUP(8, 256, 0.0090, 0.0085),
+    BOTH(8, "c", 0, "row", 0.012, 0.012),
+    {0},
+};
