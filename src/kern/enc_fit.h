@@ -28,9 +28,9 @@ struct fit_half {
 };
 
 /* The weight of a squared error in x, where h is the mean squared input of the column (1 when
- * unknown) and sigma2 the mean of x^2. Large weights count more because the error of a group tends
- * to be carried by its few large products; the square root keeps that mild. Empirical: see the
- * reference of importance matrices in llama.cpp, whose measure this is. */
+ * unknown) and sigma2 twice the mean of x^2. Large weights count more because the error of a group
+ * tends to be carried by its few large products; the square root keeps that mild. Empirical: see
+ * the reference of importance matrices in llama.cpp, whose measure this is. */
 static inline pq_v16 fit_weight(pq_v16 x, pq_v16 h, pq_v16 sigma2)
 {
     return v16_mul(h, v16_sqrt(v16_add(sigma2, v16_mul(x, x))));
@@ -62,7 +62,7 @@ static inline void fit_weights(const float *h, int n, struct fit_run *run)
         pq_v16 x = v16_load(run->x + j);
         sum = v16_add(sum, v16_mul(x, x));
     }
-    pq_v16 sigma2 = v16_set(v16_sum(sum) / (float)n);
+    pq_v16 sigma2 = v16_set(2.0f * v16_sum(sum) / (float)n);
     for (int j = 0; j < n; j += PQ_LANES) {
         pq_v16 hj = v16_set(1.0f);
         if (hmax > 0.0f)

@@ -118,8 +118,8 @@ FIT_INLINE void enc_symmetric(const struct pq_encode_in *in, uint8_t *out, int b
     }
 }
 
-static const float q4_0_places[16] = {-8.5f, -8.3f, -8.1f, -7.9f, -7.7f, -7.4f, -7.1f, -6.7f,
-                                      -6.2f, 7.6f,  7.4f,  7.2f,  6.9f,  6.5f,  6.1f,  5.7f};
+static const float q4_0_places[16] = {-8.9f, -8.6f, -8.4f, -8.2f, -8.0f, -7.8f, -7.6f, -7.2f,
+                                      -6.9f, -5.9f, 5.16f, 6.21f, 6.65f, 7.09f, 7.35f, 7.79f};
 
 static void enc_q4_0(const struct pq_encode_in *in, void *const part[])
 {
@@ -135,9 +135,9 @@ static void enc_q5_0(const struct pq_encode_in *in, void *const part[])
 }
 
 /* -128 is legal but some runtimes negate codes in a byte. */
-static const float q8_0_places[16] = {127.45f, 127.0f, 126.5f, 126.0f, 125.4f, 124.8f,
-                                      124.2f,  123.6f, 123.0f, 122.4f, 121.8f, 121.2f,
-                                      120.6f,  120.0f, 119.2f, 118.4f};
+static const float q8_0_places[16] = {127.0f, 126.1f, 125.8f, 124.9f, 124.0f, 123.1f,
+                                      121.9f, 121.0f, 120.1f, 118.9f, 118.0f, 117.1f,
+                                      115.9f, 115.0f, 114.1f, 112.9f};
 
 static void enc_q8_0(const struct pq_encode_in *in, void *const part[])
 {

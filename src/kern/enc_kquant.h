@@ -228,10 +228,10 @@ static inline void put_pairs(const uint8_t *code, uint8_t *qs)
 
 static void enc_q2_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {
-        {3.0f, 3.3f, 3.6f, 2.7f, 2.4f, 2.1f, 3.0f, 3.4f, 3.8f, 2.6f, 3.0f, 3.4f, 3.8f, 4.2f, 2.6f,
-         1.8f},
-        {0, 0, 0, 0, 0, 0, -.25f, -.25f, -.25f, -.25f, -.45f, -.45f, -.5f, -.6f, .3f, .3f}};
+    static const struct fit_places p = {{2.45f, 2.6f, 2.9f, 3.2f, 3.2f, 3.35f, 3.35f, 3.65f, 3.65f,
+                                         3.65f, 3.65f, 3.95f, 4.1f, 4.1f, 4.7f, 5.0f},
+                                        {-0.2f, -0.0f, 0.3f, -0.1f, -0.0f, -0.4f, -0.3f, -1.0f,
+                                         -0.3f, -0.1f, 0.1f, -1.0f, -0.9f, -0.7f, -0.7f, -0.3f}};
     const struct kline_kind k = {16, 3.0f, 15.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 84) {
@@ -266,10 +266,10 @@ static inline void put_halves(const uint8_t *code, uint8_t *qs)
 
 static void enc_q4_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {
-        {15.0f, 15.4f, 15.8f, 14.6f, 14.2f, 13.8f, 13.3f, 12.8f, 15.2f, 15.6f, 16.0f, 14.8f, 14.4f,
-         14.0f, 13.4f, 15.0f},
-        {0, 0, 0, 0, 0, 0, 0, 0, -.3f, -.3f, -.4f, -.3f, -.3f, -.3f, -.3f, .3f}};
+    static const struct fit_places p = {{13.2f, 13.8f, 14.0f, 14.0f, 14.4f, 14.8f, 15.0f, 15.0f,
+                                         15.2f, 15.2f, 15.2f, 15.6f, 15.6f, 15.8f, 15.8f, 16.0f},
+                                        {-0.1f, -0.1f, 0.05f, 0.2f, -0.25f, 0.2f, -0.25f, -0.1f,
+                                         -0.1f, 0.05f, 0.2f, -0.7f, -0.55f, -0.4f, 0.05f, -0.25f}};
     const struct kline_kind k = {32, 15.0f, 63.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 144) {
@@ -284,10 +284,10 @@ static void enc_q4_k(const struct pq_encode_in *in, void *const part[])
 
 static void enc_q5_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {
-        {31.0f, 31.4f, 31.8f, 30.6f, 30.2f, 29.8f, 29.3f, 28.8f, 31.2f, 31.6f, 32.0f, 30.8f, 30.4f,
-         30.0f, 29.4f, 31.0f},
-        {0, 0, 0, 0, 0, 0, 0, 0, -.3f, -.3f, -.4f, -.3f, -.3f, -.3f, -.3f, .3f}};
+    static const struct fit_places p = {{27.2f, 28.0f, 28.0f, 29.2f, 29.2f, 29.2f, 30.0f, 30.0f,
+                                         30.0f, 30.0f, 30.8f, 30.8f, 31.2f, 31.2f, 31.2f, 31.6f},
+                                        {-0.1f, -0.1f, 0.05f, -0.25f, -0.1f, 0.05f, -0.25f, -0.1f,
+                                         0.05f, 0.2f, -0.1f, 0.05f, -0.1f, 0.05f, 0.2f, -0.55f}};
     const struct kline_kind k = {32, 31.0f, 63.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 176) {
@@ -450,8 +450,8 @@ FIT_INLINE void kscale_block(struct kscale_kind k, const float places[16],
 
 static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const float places[16] = {-4.5f, -4.3f, -4.1f, -3.9f, -3.7f, -3.4f, -3.1f, -2.8f,
-                                     -2.4f, 3.6f,  3.4f,  3.2f,  3.0f,  2.8f,  2.5f,  2.2f};
+    static const float places[16] = {-4.45f, -4.35f, -4.25f, -4.15f, -4.05f, -3.95f, -3.8f, -3.65f,
+                                     -3.4f,  -3.3f,  -2.9f,  -2.3f,  -2.05f, 2.63f,  3.04f, 3.19f};
     const struct kscale_kind k = {16, {-4.0f, 3.0f, false}, -32.0f, 31.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 110) {
@@ -473,8 +473,8 @@ static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
 
 static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const float places[16] = {-32.4f, -32.0f, -31.5f, -31.0f, -30.4f, -29.8f, -29.1f, -28.4f,
-                                     -27.5f, 31.4f,  31.0f,  30.5f,  30.0f,  29.3f,  28.6f,  27.8f};
+    static const float places[16] = {-32.4f, -32.0f, -31.6f, -31.2f, -30.0f, -29.2f, -28.8f, -28.0f,
+                                     -26.0f, -24.0f, 22.1f,  22.86f, 25.19f, 27.13f, 30.61f, 31.0f};
     const struct kscale_kind k = {16, {-32.0f, 31.0f, false}, -128.0f, 127.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 210) {

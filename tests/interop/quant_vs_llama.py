@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Our search against llama.cpp's own quantizers at equal type: the ratio of weighted squared errors,
-ours over theirs, must stay below one for every type, with and without an importance matrix.
+ours over theirs, must stay below one for every type, with and without an importance matrix. (With one,
+neither side minimises plain squares: that ratio is printed but not held against anybody.)
 
     quant_vs_llama.py path/to/encode_rows [TYPE...]
 
 Errors are measured as plain squares, as squares weighted with the importance where there is one,
-and with the weights that our search minimises (importance times sqrt(mean x^2 + x^2)).
+and with the weights that our search minimises (importance times sqrt(2 mean x^2 + x^2)).
 SPDX-License-Identifier: MIT"""
 import ctypes
 import glob
@@ -53,7 +54,7 @@ def ratios(tool, lib, name, kind, data, with_h):
         x = np.ascontiguousarray(x)
         h = np.exp(rng.standard_normal(x.shape[1])).astype(np.float32) if with_h else None
         g = x.reshape(-1, block).astype(np.float64)
-        own = np.sqrt(np.mean(g * g, axis=1, keepdims=True) + g * g).reshape(x.shape)
+        own = np.sqrt(2 * np.mean(g * g, axis=1, keepdims=True) + g * g).reshape(x.shape)
         own = own * (h if with_h else 1.0)
         norm = np.mean(x.astype(np.float64) ** 2) * x.size or 1.0
         for i, b in enumerate((tool.encode(name, x, importance=h), theirs(lib, kind, x, h))):
@@ -73,7 +74,7 @@ def main():
         kind = gguf.GGMLQuantizationType[name.upper()]
         for with_h in (False, True):
             r = ratios(tool, lib, name, kind, data, with_h)
-            bad += any(not v < 1 for v in r.values())
+            bad += any(not v < 1 for k, v in r.items() if k != "plain" or not with_h)
             cells = " ".join(f"{r[k]:8.4f}" if k in r else " " * 8 for k in ("plain", "h", "own"))
             print(f"{name:8} {'yes' if with_h else 'no':8} {cells}", flush=True)
     return 1 if bad else 0
