@@ -37,9 +37,9 @@ struct pq_gguf_str {
 struct pq_gguf_kv {
     const char *key; /* NUL-terminated copy */
     enum pq_gguf_type type;
-    enum pq_gguf_type item; /* of an array */
-    uint64_t count;         /* of an array; else 1 */
-    const uint8_t *data;    /* raw little-endian value(s), borrowed; strings: see `str` */
+    enum pq_gguf_type item;        /* of an array */
+    uint64_t count;                /* of an array; else 1 */
+    const uint8_t *data;           /* raw little-endian value(s), borrowed; strings: see `str` */
     const struct pq_gguf_str *str; /* [count] for strings and arrays of strings */
 };
 

@@ -60,6 +60,7 @@ static json_t *load_long_integers(const char *text, size_t size, json_error_t *w
         pq_buf_put(&b, text + i, k);
         i += k;
     }
+    *why = (json_error_t){.line = -1}; /* stays when memory is out */
     json_t *j = b.failed ? NULL : load((const char *)b.data, b.len, why);
     pq_buf_free(&b);
     return j;

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MAX_PICKLE = 64 << 20, HIGHEST_PROTOCOL = 5 };
+enum { MAX_PICKLE = 16 << 20, HIGHEST_PROTOCOL = 5 };
 
 struct machine {
     struct pq_pickle_ctx c;
@@ -152,7 +152,7 @@ static int take_line(struct machine *m, const char **s)
     return rc;
 }
 
-/* Appends n values to a list, tuple or dict. */
+/* Appends n > 0 values to a list, tuple or dict. */
 static int extend(struct machine *m, value *to, value *const *from, size_t n)
 {
     if (to->n + n > to->cap) {
@@ -165,8 +165,7 @@ static int extend(struct machine *m, value *to, value *const *from, size_t n)
         to->item = item;
         to->cap = cap;
     }
-    if (n)
-        memcpy(to->item + to->n, from, n * sizeof *from);
+    memcpy(to->item + to->n, from, n * sizeof *from);
     to->n += n;
     return PQ_OK;
 }
@@ -178,7 +177,7 @@ static int push_tuple(struct machine *m, size_t n)
     value *v = pq_pickle_new(&m->c, PQ_PICKLE_TUPLE);
     if (!v)
         return pq_pickle_oom(&m->c);
-    int rc = extend(m, v, m->stack + m->n_stack - n, n);
+    int rc = n ? extend(m, v, m->stack + m->n_stack - n, n) : PQ_OK;
     m->n_stack -= n;
     return rc < 0 ? rc : push(m, v);
 }
@@ -191,7 +190,7 @@ static int put_items(struct machine *m, size_t n, enum pq_pickle_kind kind)
         return pq_pickle_bad(&m->c, "a wrong number of items");
     m->n_stack -= n;
     int rc = top(m, kind, &to);
-    return rc < 0 ? rc : extend(m, to, m->stack + m->n_stack, n);
+    return rc < 0 || !n ? rc : extend(m, to, m->stack + m->n_stack, n);
 }
 
 /* Removes the last mark and says how many values lay above it. */

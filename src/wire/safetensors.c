@@ -146,11 +146,9 @@ static int check_places(const struct header *h, const struct pq_st *s)
         const struct pq_st_tensor *t = &s->tensor[i];
         if (t->begin != at)
             return pq_fail(h->e, PQ_EFORMAT,
-                           "%s: tensor %s begins at byte %" PRIu64 ", %s at %" PRIu64, h->file,
-                           t->name, t->begin,
-                           t->begin < at ? "inside the one before, which ends"
-                                         : "which leaves a hole after the one before, that ends",
-                           at);
+                           "%s: tensor %s begins at byte %" PRIu64 ", expected %" PRIu64 " (%s)",
+                           h->file, t->name, t->begin, at,
+                           t->begin < at ? "it overlaps the tensor before it" : "a hole");
         at = t->end;
     }
     if (at != h->data_at + h->data_size)

@@ -1,6 +1,6 @@
 /*
- * safetensors: u64 header length, a JSON object {name: {dtype, shape, data_offsets}}, then the data.
- * Source: the format description of huggingface/safetensors. SPDX-License-Identifier: MIT
+ * safetensors: u64 header length, a JSON object {name: {dtype, shape, data_offsets}}, then the
+ * data. Source: the format description of huggingface/safetensors. SPDX-License-Identifier: MIT
  */
 #ifndef PQ_WIRE_SAFETENSORS_H
 #define PQ_WIRE_SAFETENSORS_H

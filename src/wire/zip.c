@@ -134,8 +134,9 @@ static bool read_zip64(const uint8_t *extra, uint64_t n, uint64_t *const v[], si
 /* The local header must agree with the directory; some readers trust one, some the other. */
 static int check_local(const struct archive *z, struct pq_zip_entry *t)
 {
-    const uint8_t *p = z->data + t->head;
-    if (t->head > z->dir_at || z->dir_at - t->head < LOCAL || pq_le32(p) != SIG_LOCAL)
+    bool fits = t->head <= z->dir_at && z->dir_at - t->head >= LOCAL;
+    const uint8_t *p = z->data + (fits ? t->head : 0);
+    if (!fits || pq_le32(p) != SIG_LOCAL)
         return bad_entry(z, t->name, "no local header where the directory says");
     uint64_t n_name = pq_le16(p + 26), n_extra = pq_le16(p + 28);
     uint64_t left = z->dir_at - t->head - LOCAL;
