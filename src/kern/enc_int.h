@@ -78,25 +78,27 @@ static inline int int_piece(struct int_span *sp, uint64_t at)
     return n;
 }
 
-/* The mean square first: weights need it. */
-static inline void int_open(struct int_span *sp)
+/* Prepares the search; false when all weights are zero. Rows: the mean square first, as weights
+ * need it. */
+static inline bool int_open(struct int_span *sp, uint64_t group)
 {
-    pq_v16 sum = v16_set(0.0f);
-    sp->one = false;
+    float x[GROUP_MAX];
     sp->sigma2 = 0.0f;
-    sp->run.unit = sp->unit;
+    sp->one = sp->n <= GROUP_MAX;
+    if (sp->one) {
+        struct pq_encode_in one = group_of(sp->in, group, x);
+        return fit_load(&one, 0, (int)sp->n, &sp->run);
+    }
+    pq_v16 sum = v16_set(0.0f);
     for (uint64_t at = 0; at < sp->n; at += GROUP_MAX) {
         int n = int_piece(sp, at);
         for (int j = 0; j < n; j += PQ_LANES) {
-            pq_v16 x = v16_load(sp->run.x + j);
-            sum = v16_add(sum, v16_mul(x, x));
+            pq_v16 v = v16_load(sp->run.x + j);
+            sum = v16_add(sum, v16_mul(v, v));
         }
     }
-    sp->sigma2 = v16_sum(sum) / (float)sp->n;
-    if (sp->n <= GROUP_MAX) {
-        int_weights(sp, 0, (int)sp->n);
-        sp->one = true;
-    }
+    sp->sigma2 = 2.0f * v16_sum(sum) / (float)sp->n;
+    return sp->lo < sp->hi;
 }
 
 /* Codes less zero point, for each lane's scale and zero point, lie in lo..hi. */
@@ -263,6 +265,14 @@ FIT_INLINE void int_codes(struct int_span *sp, struct int_fit f, uint8_t *out)
     }
 }
 
+/* All weights are zero. */
+static inline struct int_fit int_nothing(const struct int_span *sp, uint8_t *out)
+{
+    int zero = sp->in->symmetric ? 1 << (sp->in->bits - 1) : 0;
+    memset(out, sp->in->bits == 8 ? zero : zero * 0x11, sp->n * (uint64_t)sp->in->bits / 8);
+    return (struct int_fit){0.0f, zero};
+}
+
 /* Round to nearest: the rules of Q4_0 and Q8_0, and for asymmetric codes the whole range. */
 FIT_INLINE struct int_fit int_nearest(const struct int_span *sp, uint8_t *out)
 {
@@ -289,22 +299,25 @@ FIT_INLINE struct int_fit int_nearest(const struct int_span *sp, uint8_t *out)
     return f;
 }
 
+static struct int_fit int_one(struct int_span *sp, uint64_t group, uint8_t *out)
+{
+    int_measure(sp);
+    if (!sp->in->search)
+        return int_nearest(sp, out);
+    if (!int_open(sp, group))
+        return int_nothing(sp, out);
+    struct int_fit f = sp->in->symmetric && sp->one ? int_search_symmetric(sp) : int_search(sp);
+    int_codes(sp, f, out);
+    return f;
+}
+
 static void enc_int(const struct pq_encode_in *in, void *const part[])
 {
     uint8_t *codes = part[0], *scales = part[1], *zeros = part[2];
     struct int_span sp = {.in = in, .n = in->group};
-    for (uint64_t i = 0; i * in->group < in->cols; i++) {
-        uint8_t *out = codes + i * in->group * (uint64_t)in->bits / 8;
-        struct int_fit f;
+    for (uint64_t i = 0; i < in->cols / in->group; i++) {
         sp.at = i * in->group;
-        int_measure(&sp);
-        if (in->search) {
-            int_open(&sp);
-            f = in->symmetric && sp.one ? int_search_symmetric(&sp) : int_search(&sp);
-            int_codes(&sp, f, out);
-        } else {
-            f = int_nearest(&sp, out);
-        }
+        struct int_fit f = int_one(&sp, i, codes + sp.at / 8 * (uint64_t)in->bits);
         aux_put(scales, i, f.s, in->aux);
         if (!in->symmetric)
             zeros[i] = (uint8_t)f.zero;
