@@ -1,7 +1,8 @@
 /*
  * Merges of a SentencePiece vocabulary, in the order in which its scores would take them: what the
- * `tokenizers` library needs in place of scores. Order of equal scores: transformers'
- * SentencePiece converter (longer halves first, then higher ids). SPDX-License-Identifier: MIT
+ * `tokenizers` library needs in place of scores. The ways to make one piece have equal scores; they
+ * follow in order of the left, then the right half's id, as in the published tokenizer.json of
+ * Phi-3. SPDX-License-Identifier: MIT
  */
 #include "tok/merges.h"
 
@@ -32,14 +33,6 @@ static bool is_continuation(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-static uint32_t count_chars(const char *s, size_t n)
-{
-    uint32_t chars = 0;
-    for (size_t i = 0; i < n; i++)
-        chars += !is_continuation(s[i]);
-    return chars;
-}
-
 /* Pieces that text can reach: control tokens and holes are never spelled. */
 static bool is_piece(const struct pq_token *tok)
 {
@@ -57,26 +50,22 @@ static uint32_t piece_id(const struct pq_vocab *v, const struct pq_strmap *ids, 
 static bool cut(const struct pq_vocab *v, const struct pq_strmap *ids, uint32_t id, struct list *l)
 {
     const struct pq_token *tok = &v->token[id];
-    uint32_t chars = count_chars(tok->text, tok->len), left_chars = 0;
     for (uint32_t at = 1; at < tok->len; at++) {
         if (is_continuation(tok->text[at]))
             continue;
-        left_chars++;
         uint32_t left = piece_id(v, ids, tok->text, at);
         if (left == PQ_STRMAP_NONE)
             continue;
         uint32_t right = piece_id(v, ids, tok->text + at, tok->len - at);
-        if (right != PQ_STRMAP_NONE &&
-            !push(l, (struct pq_spm_merge){tok->score, left, right, id, left_chars,
-                                           chars - left_chars}))
+        if (right != PQ_STRMAP_NONE && !push(l, (struct pq_spm_merge){tok->score, left, right, id}))
             return false;
     }
     return true;
 }
 
-static int descending(uint32_t a, uint32_t b)
+static int ascending(uint32_t a, uint32_t b)
 {
-    return (a < b) - (a > b);
+    return (a > b) - (a < b);
 }
 
 static int by_rank(const void *pa, const void *pb)
@@ -84,11 +73,9 @@ static int by_rank(const void *pa, const void *pb)
     const struct pq_spm_merge *a = (const struct pq_spm_merge *)pa;
     const struct pq_spm_merge *b = (const struct pq_spm_merge *)pb;
     int c = (a->score < b->score) - (a->score > b->score);
-    c = c ? c : descending(a->left_chars, b->left_chars);
-    c = c ? c : descending(a->right_chars, b->right_chars);
-    c = c ? c : -descending(a->whole, b->whole);
-    c = c ? c : descending(a->left, b->left);
-    return c ? c : descending(a->right, b->right);
+    c = c ? c : ascending(a->whole, b->whole);
+    c = c ? c : ascending(a->left, b->left);
+    return c ? c : ascending(a->right, b->right);
 }
 
 int pq_spm_merges(const struct pq_vocab *v, struct pq_arena *a, struct pq_spm_merge **out,

@@ -9,7 +9,6 @@
 struct pq_spm_merge {
     float score; /* of the whole */
     uint32_t left, right, whole;
-    uint32_t left_chars, right_chars;
 };
 
 /* The caller pq_free()s *out, also on failure. */
