@@ -20,7 +20,7 @@ struct affine_fit {
 };
 
 /* MLX's rule: the end of larger magnitude is exact, and so is zero; see mlx quantize(). */
-static inline struct affine_fit affine_minmax(float lo, float hi, float top)
+LANE_INLINE struct affine_fit affine_minmax(float lo, float hi, float top)
 {
     bool low_end = fabsf(lo) > fabsf(hi);
     float s = (hi - lo) / top, edge = low_end ? lo : hi;
@@ -30,7 +30,7 @@ static inline struct affine_fit affine_minmax(float lo, float hi, float top)
     return q != 0.0f ? (struct affine_fit){edge / q, edge} : (struct affine_fit){s, 0.0f};
 }
 
-static inline void affine_codes(const float *x, int n, struct affine_fit f, float top, uint8_t *q)
+LANE_INLINE void affine_codes(const float *x, int n, struct affine_fit f, float top, uint8_t *q)
 {
     pq_v16 s = v16_set(f.s != 0.0f ? f.s : 1.0f), b = v16_set(f.b), zero = v16_set(0.0f);
     for (int j = 0; j < n; j += PQ_LANES) {
@@ -66,8 +66,8 @@ static inline struct fit_places affine_trims(int bits)
 
 /* Round two's candidates: a few of bfloat16's steps around the line, as the stored type holds
  * them. The grid starts from its end of smaller magnitude, where the bias is more precise. */
-static inline void affine_stored(struct fit_line l, float unit, const struct pq_encode_in *in,
-                                 struct affine_fit stored[PQ_LANES])
+LANE_INLINE void affine_stored(struct fit_line l, float unit, const struct pq_encode_in *in,
+                               struct affine_fit stored[PQ_LANES])
 {
     static const float nudge[4] = {0.0f, -0x1p-8f, 0x1p-8f, 0x1p-7f};
     float top = (float)((1 << in->bits) - 1), centre = l.m + l.s * l.mean;
@@ -83,8 +83,8 @@ static inline void affine_stored(struct fit_line l, float unit, const struct pq_
 }
 
 /* Returns the candidate whose decoded values are nearest. */
-static inline struct affine_fit affine_choose(const struct fit_run *run, int n, float top,
-                                              const struct affine_fit stored[PQ_LANES])
+LANE_INLINE struct affine_fit affine_choose(const struct fit_run *run, int n, float top,
+                                            const struct affine_fit stored[PQ_LANES])
 {
     float s[PQ_LANES], b[PQ_LANES], down = 1.0f / run->unit;
     for (int i = 0; i < PQ_LANES; i++) {

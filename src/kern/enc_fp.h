@@ -14,7 +14,7 @@ enum { MX_GROUP = 32, NV_GROUP = 16, E4M3_MAX = 126, E8M0_MAX = 254 };
 
 /* Nearest E2M1 code of a >= 0 (0 0.5 1 1.5 2 3 4 6 as 0..7) and its value. Ties go to the smaller
  * code, as MLX's argmin does. */
-static inline pq_v16 e2m1_code(pq_v16 a, pq_v16 *value)
+LANE_INLINE pq_v16 e2m1_code(pq_v16 a, pq_v16 *value)
 {
     pq_v16 one = v16_set(1.0f), two = v16_set(2.0f), four = v16_set(4.0f), half = v16_set(0.5f);
     a = v16_mul(v16_min(a, v16_set(6.0f)), v16_set(0x1.fffffep-1f)); /* one step down */

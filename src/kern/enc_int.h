@@ -51,7 +51,7 @@ static inline void int_measure(struct int_span *sp)
     sp->down = top > 0.0f ? 1.0f / fit_power(top) : 0.0f;
 }
 
-static inline void int_weights(struct int_span *sp, uint64_t at, int n)
+LANE_INLINE void int_weights(struct int_span *sp, uint64_t at, int n)
 {
     pq_v16 sigma2 = v16_set(sp->sigma2), least = v16_set(0x1p-20f), h = v16_set(1.0f);
     for (int j = 0; j < n; j += PQ_LANES) {
@@ -64,7 +64,7 @@ static inline void int_weights(struct int_span *sp, uint64_t at, int n)
 }
 
 /* Loads the piece at `at` into run; returns its size. */
-static inline int int_piece(struct int_span *sp, uint64_t at)
+LANE_INLINE int int_piece(struct int_span *sp, uint64_t at)
 {
     int n = int_piece_size(sp, at);
     if (sp->one)

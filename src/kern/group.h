@@ -17,7 +17,7 @@ enum { GROUP_MAX = 256 };
  * finite too. NaN counts as zero. */
 #define GROUP_FINITE 0x1p120f
 
-static inline pq_v16 v16_finite(pq_v16 x)
+LANE_INLINE pq_v16 v16_finite(pq_v16 x)
 {
     pq_v16 zero = v16_set(0.0f);
     pq_v16 below = v16_if_less(x, zero, v16_max(x, v16_set(-GROUP_FINITE)), zero);
@@ -25,7 +25,7 @@ static inline pq_v16 v16_finite(pq_v16 x)
     return v16_add(below, above);
 }
 
-static inline void group_load(float *dst, const float *src, int n)
+LANE_INLINE void group_load(float *dst, const float *src, int n)
 {
     for (int j = 0; j < n; j += PQ_LANES)
         v16_store(dst + j, v16_finite(v16_load(src + j)));
@@ -43,7 +43,7 @@ static inline struct pq_encode_in group_of(const struct pq_encode_in *in, uint64
     return one;
 }
 
-static inline void group_range(const float *x, int n, float *lo, float *hi)
+LANE_INLINE void group_range(const float *x, int n, float *lo, float *hi)
 {
     pq_v16 l = v16_load(x), h = l;
     for (int j = PQ_LANES; j < n; j += PQ_LANES) {
@@ -77,7 +77,7 @@ static inline void aux_put(uint8_t *p, uint64_t i, float v, enum pq_dtype aux)
 
 /* Packs n codes (a multiple of 8) as one stream of bits-wide numbers, lowest bits first. Eight
  * codes meet in pairs, then fours, then all: the result is `bits` whole bytes. */
-static inline void pack_codes(const uint8_t *q, int n, int bits, uint8_t *out)
+LANE_INLINE void pack_codes(const uint8_t *q, int n, int bits, uint8_t *out)
 {
     const uint64_t m8 = 0x00ff00ff00ff00ffu, m16 = 0x0000ffff0000ffffu;
     for (int j = 0; j < n; j += 8) {

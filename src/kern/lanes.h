@@ -16,22 +16,25 @@
 
 enum { PQ_LANES = 16 };
 
+/* A level is one large unit: left to itself the compiler stops inlining single instructions. */
+#define LANE_INLINE static inline __attribute__((always_inline))
+
 /* A register of the level and what has no operator in C. */
 #if defined PQ_LANES_PLAIN
 #define PQ_LANE_WIDTH 1
 typedef float pq_reg;
 
-static inline pq_reg reg_set(float x)
+LANE_INLINE pq_reg reg_set(float x)
 {
     return x;
 }
 
-static inline pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
+LANE_INLINE pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
 {
     return a < b ? x : y;
 }
 
-static inline pq_reg reg_sqrt(pq_reg a)
+LANE_INLINE pq_reg reg_sqrt(pq_reg a)
 {
     return __builtin_sqrtf(a);
 }
@@ -40,17 +43,17 @@ static inline pq_reg reg_sqrt(pq_reg a)
 #define PQ_LANE_WIDTH 16
 typedef __m512 pq_reg;
 
-static inline pq_reg reg_set(float x)
+LANE_INLINE pq_reg reg_set(float x)
 {
     return _mm512_set1_ps(x);
 }
 
-static inline pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
+LANE_INLINE pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
 
-static inline pq_reg reg_sqrt(pq_reg a)
+LANE_INLINE pq_reg reg_sqrt(pq_reg a)
 {
     return _mm512_sqrt_ps(a);
 }
@@ -59,17 +62,17 @@ static inline pq_reg reg_sqrt(pq_reg a)
 #define PQ_LANE_WIDTH 8
 typedef __m256 pq_reg;
 
-static inline pq_reg reg_set(float x)
+LANE_INLINE pq_reg reg_set(float x)
 {
     return _mm256_set1_ps(x);
 }
 
-static inline pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
+LANE_INLINE pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
 {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
 
-static inline pq_reg reg_sqrt(pq_reg a)
+LANE_INLINE pq_reg reg_sqrt(pq_reg a)
 {
     return _mm256_sqrt_ps(a);
 }
@@ -78,19 +81,19 @@ static inline pq_reg reg_sqrt(pq_reg a)
 #define PQ_LANE_WIDTH 4
 typedef float pq_reg __attribute__((vector_size(16)));
 
-static inline pq_reg reg_set(float x)
+LANE_INLINE pq_reg reg_set(float x)
 {
     return (pq_reg){x, x, x, x};
 }
 
-static inline pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
+LANE_INLINE pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
 {
     typedef int32_t ints __attribute__((vector_size(16)));
     ints m = a < b;
     return (pq_reg)(((ints)x & m) | ((ints)y & ~m));
 }
 
-static inline pq_reg reg_sqrt(pq_reg a)
+LANE_INLINE pq_reg reg_sqrt(pq_reg a)
 {
     for (int i = 0; i < 4; i++)
         a[i] = __builtin_sqrtf(a[i]);
@@ -116,13 +119,13 @@ typedef struct {
     pq_reg r[PQ_REGS];
 } pq_v16;
 
-#define PQ_LANE_OP(name, expr)                    \
-    static inline pq_v16 name(pq_v16 a, pq_v16 b) \
-    {                                             \
-        pq_v16 v;                                 \
-        for (int i = 0; i < PQ_REGS; i++)         \
-            v.r[i] = (expr);                      \
-        return v;                                 \
+#define PQ_LANE_OP(name, expr)                  \
+    LANE_INLINE pq_v16 name(pq_v16 a, pq_v16 b) \
+    {                                           \
+        pq_v16 v;                               \
+        for (int i = 0; i < PQ_REGS; i++)       \
+            v.r[i] = (expr);                    \
+        return v;                               \
     }
 PQ_LANE_OP(v16_add, a.r[i] + b.r[i])
 PQ_LANE_OP(v16_sub, a.r[i] - b.r[i])
@@ -132,7 +135,7 @@ PQ_LANE_OP(v16_min, reg_min(a.r[i], b.r[i]))
 PQ_LANE_OP(v16_max, reg_max(a.r[i], b.r[i]))
 #undef PQ_LANE_OP
 
-static inline pq_v16 v16_set(float x)
+LANE_INLINE pq_v16 v16_set(float x)
 {
     pq_v16 v;
     for (int i = 0; i < PQ_REGS; i++)
@@ -140,20 +143,20 @@ static inline pq_v16 v16_set(float x)
     return v;
 }
 
-static inline pq_v16 v16_load(const float *p)
+LANE_INLINE pq_v16 v16_load(const float *p)
 {
     pq_v16 v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-static inline void v16_store(float *p, pq_v16 a)
+LANE_INLINE void v16_store(float *p, pq_v16 a)
 {
     memcpy(p, &a, sizeof a);
 }
 
 /* a < b ? x : y, lane by lane */
-static inline pq_v16 v16_if_less(pq_v16 a, pq_v16 b, pq_v16 x, pq_v16 y)
+LANE_INLINE pq_v16 v16_if_less(pq_v16 a, pq_v16 b, pq_v16 x, pq_v16 y)
 {
     pq_v16 v;
     for (int i = 0; i < PQ_REGS; i++)
@@ -161,14 +164,14 @@ static inline pq_v16 v16_if_less(pq_v16 a, pq_v16 b, pq_v16 x, pq_v16 y)
     return v;
 }
 
-static inline pq_v16 v16_sqrt(pq_v16 a)
+LANE_INLINE pq_v16 v16_sqrt(pq_v16 a)
 {
     for (int i = 0; i < PQ_REGS; i++)
         a.r[i] = reg_sqrt(a.r[i]);
     return a;
 }
 
-static inline pq_v16 v16_abs(pq_v16 a)
+LANE_INLINE pq_v16 v16_abs(pq_v16 a)
 {
     return v16_max(a, v16_sub(v16_set(0.0f), a));
 }
@@ -176,20 +179,20 @@ static inline pq_v16 v16_abs(pq_v16 a)
 /* Added to |a| < 2^22 it leaves no room for a fraction: rounds to nearest, ties to even. */
 #define PQ_MAGIC 12582912.0f /* 1.5 * 2^23 */
 
-static inline pq_v16 v16_round(pq_v16 a)
+LANE_INLINE pq_v16 v16_round(pq_v16 a)
 {
     pq_v16 magic = v16_set(PQ_MAGIC);
     return v16_sub(v16_add(a, magic), magic);
 }
 
 /* min(max(a, lo), hi); lo where a is not a number, so what follows stays in range. */
-static inline pq_v16 v16_clamp(pq_v16 a, pq_v16 lo, pq_v16 hi)
+LANE_INLINE pq_v16 v16_clamp(pq_v16 a, pq_v16 lo, pq_v16 hi)
 {
     return v16_min(v16_max(a, lo), hi);
 }
 
 /* ((0+8)+(4+12)) + ... : halves are added onto halves, always in this order. */
-static inline float v16_sum(pq_v16 a)
+LANE_INLINE float v16_sum(pq_v16 a)
 {
 #if PQ_LANE_WIDTH >= 8
 #if PQ_LANE_WIDTH == 16
@@ -210,7 +213,7 @@ static inline float v16_sum(pq_v16 a)
 #endif
 }
 
-static inline float v16_hmax(pq_v16 a)
+LANE_INLINE float v16_hmax(pq_v16 a)
 {
 #if PQ_LANE_WIDTH == 16
     return _mm512_reduce_max_ps(a.r[0]);
@@ -225,7 +228,7 @@ static inline float v16_hmax(pq_v16 a)
 }
 
 /* The first lane that holds the largest value; 0 when none does (not a number). */
-static inline int v16_argmax(pq_v16 a)
+LANE_INLINE int v16_argmax(pq_v16 a)
 {
 #if PQ_LANE_WIDTH == 16
     __m512 m = _mm512_set1_ps(_mm512_reduce_max_ps(a.r[0]));
@@ -242,7 +245,7 @@ static inline int v16_argmax(pq_v16 a)
 }
 
 /* One lane's value. */
-static inline float v16_lane(pq_v16 a, int i)
+LANE_INLINE float v16_lane(pq_v16 a, int i)
 {
     float f[PQ_LANES];
     v16_store(f, a);
@@ -250,7 +253,7 @@ static inline float v16_lane(pq_v16 a, int i)
 }
 
 /* Lanes hold integers that fit int32; out gets their lowest bytes. */
-static inline void v16_bytes(pq_v16 a, uint8_t *out)
+LANE_INLINE void v16_bytes(pq_v16 a, uint8_t *out)
 {
 #if PQ_LANE_WIDTH == 16
     _mm_storeu_si128((void *)out, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a.r[0])));
@@ -270,7 +273,7 @@ static inline void v16_bytes(pq_v16 a, uint8_t *out)
 }
 
 /* table[i] for lanes that hold integers 0..15. */
-static inline pq_v16 v16_lookup(pq_v16 table, pq_v16 i)
+LANE_INLINE pq_v16 v16_lookup(pq_v16 table, pq_v16 i)
 {
 #if PQ_LANE_WIDTH == 16
     return (pq_v16){{_mm512_permutexvar_ps(_mm512_cvttps_epi32(i.r[0]), table.r[0])}};
