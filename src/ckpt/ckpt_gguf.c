@@ -134,13 +134,17 @@ struct found {
     int n;
 };
 
-static int find_gguf(void *ctx, const char *name, struct pq_err *e)
+/* A GGUF file that is not a later part of a split set. */
+static bool is_model(const char *name)
+{
+    unsigned no, of;
+    return pq_ckpt_ends_with(name, ".gguf") && (!parse_tail(name, &no, &of) || no == 1);
+}
+
+static int find_model(void *ctx, const char *name, struct pq_err *e)
 {
     struct found *f = (struct found *)ctx;
-    unsigned no, of;
-    if (!pq_ckpt_ends_with(name, ".gguf") || (parse_tail(name, &no, &of) && no != 1))
-        return PQ_OK;
-    if (f->n++ == 0 && !(f->first = pq_arena_strdup(&f->a, name)))
+    if (is_model(name) && f->n++ == 0 && !(f->first = pq_arena_strdup(&f->a, name)))
         return pq_fail(e, PQ_ENOMEM, "%s: out of memory", name);
     return PQ_OK;
 }
@@ -152,7 +156,7 @@ static int open_gguf(struct pq_ckpt *c, bool folder, struct pq_err *e)
     const char *path;
     if (!folder)
         return open_file(c, c->path, e);
-    PQ_TRY(pq_dir_each(c->path, find_gguf, &f, e));
+    PQ_TRY(pq_dir_each(c->path, find_model, &f, e));
     if (f.n != 1)
         PQ_TRY(pq_fail(e, PQ_EINVAL, "%s: holds %d GGUF models (%s, ...); name one of them",
                        c->path, f.n, f.first));
@@ -163,14 +167,19 @@ out:
     return rc;
 }
 
+static int any_model(void *ctx, const char *name, struct pq_err *e)
+{
+    (void)e;
+    *(bool *)ctx |= is_model(name);
+    return PQ_OK;
+}
+
 static bool probe(const struct pq_ckpt_source *s)
 {
-    struct found f = {0};
+    bool any = false;
     if (!s->folder)
         return !memcmp(s->head, "GGUF", 4) || pq_ckpt_ends_with(s->path, ".gguf");
-    bool ok = pq_dir_each(s->path, find_gguf, &f, NULL) >= 0 && f.n;
-    pq_arena_free(&f.a);
-    return ok;
+    return pq_dir_each(s->path, any_model, &any, NULL) >= 0 && any;
 }
 
 const struct pq_ckpt_kind pq_ckpt_kind_gguf = {"gguf", probe, open_gguf};
