@@ -50,8 +50,8 @@ int pq_shadow_init(struct pq_shadow *s, const struct pq_model *m, size_t capacit
                    struct pq_arena *a, struct pq_err *e) PQ_MUST_CHECK;
 /* The next entry to fill; NULL when the capacity is used up. */
 struct pq_stored *pq_shadow_add(struct pq_shadow *s);
-/* Binds m->net to the entries. m->config and m->generation are set. */
-int pq_shadow_bind(struct pq_shadow *s, struct pq_model *m, struct pq_err *e) PQ_MUST_CHECK;
+/* Puts the entries into the order that pq_ckpt_find needs; two of one name are refused. */
+int pq_shadow_sort(struct pq_shadow *s, struct pq_err *e) PQ_MUST_CHECK;
 
 /* GGUF's name of a network tensor ("blk.3.attn_qkv.weight"), in the arena; NULL without memory. */
 const char *pq_gguf_tensor_name(struct pq_arena *a, enum pq_role role, int layer);

@@ -65,12 +65,26 @@ static bool says_phi3(const char *name)
     return *name;
 }
 
+static bool has_token(const struct pq_vocab *v, const char *text)
+{
+    for (size_t i = 0; i < v->n_tokens; i++)
+        if (!strcmp(v->token[i].text, text))
+            return true;
+    return false;
+}
+
 /* Do the special tokens swallow the space after them? Those that llama.cpp never lets do so are
- * left out of the vote. */
+ * left out of the vote. It looks those up, and "</s>", without asking whether they exist: a
+ * vocabulary that lacks one (Phi-4) would not load under such a name. */
 static bool wants_rstrip(const struct pq_vocab *v)
 {
     static const char *const never[] = {"<unk>", "<s>", "<|endoftext|>"};
     long votes = 0;
+    for (size_t k = 0; k < PQ_LEN(never); k++)
+        if (!has_token(v, never[k]))
+            return false;
+    if (!has_token(v, "</s>"))
+        return false;
     for (size_t i = 0; i < v->n_tokens; i++) {
         const struct pq_token *t = &v->token[i];
         bool counts = t->added && t->special;

@@ -88,6 +88,9 @@ static int read_shapes(struct reader *r, struct pq_hparams *hp)
         return pq_fail(r->e, PQ_EFORMAT, "%s: token_embd.weight is %s", r->file,
                        embed ? "not a matrix" : "missing");
     hp->vocab = (uint32_t)embed->dim[0];
+    if (r->m->has_vocab && r->m->vocab.n_tokens != hp->vocab)
+        return pq_fail(r->e, PQ_EFORMAT, "%s: %zu tokens, but token_embd.weight has %u rows",
+                       r->file, r->m->vocab.n_tokens, hp->vocab);
     hp->tied = !pq_ckpt_find(r->m->ckpt, "output.weight");
     return PQ_OK;
 }
@@ -330,6 +333,34 @@ static int add_tensor(struct reader *r, const struct pq_arch *arch, const struct
                    r->arch);
 }
 
+/* One tensor that the network needs, under its checkpoint name or as stacked pieces. */
+static int check_there(struct reader *r, const struct pq_map_row *row, int layer)
+{
+    const char *name = layer_name(&r->m->arena, row->name, layer);
+    const char *piece = row->stacked ? layer_name(&r->m->arena, row->stacked[0], layer) : name;
+    const char *own = pq_gguf_tensor_name(&r->m->arena, row->role, layer);
+    if (!name || !piece || !own)
+        return no_memory(r);
+    if (pq_ckpt_find(&r->shadow.ckpt, name) || pq_ckpt_find(&r->shadow.ckpt, piece))
+        return PQ_OK;
+    return pq_fail(r->e, PQ_EFORMAT, "%s: tensor %s is missing", r->file, own);
+}
+
+/* Missing tensors in the file's own words; the binder knows the checkpoint's names only. */
+static int check_complete(struct reader *r, const struct pq_arch *arch)
+{
+    uint32_t layers = 0;
+    int rc = get_u32(r, "block_count", true, &layers);
+    const bool tied = !pq_ckpt_find(r->m->ckpt, "output.weight");
+    for (const struct pq_map_row *row = arch->map; rc >= 0 && row->name; row++) {
+        if (row->role == PQ_ROLE_HEAD && tied)
+            continue;
+        for (uint32_t i = 0; rc >= 0 && i < (row->per_layer ? layers : 1); i++)
+            rc = check_there(r, row, row->per_layer ? (int)i : -1);
+    }
+    return rc;
+}
+
 static int bind(struct reader *r)
 {
     int rc = PQ_OK;
@@ -342,9 +373,12 @@ static int bind(struct reader *r)
         if (strcmp(name, PQ_GGUF_ROPE_LONG) && strcmp(name, PQ_GGUF_ROPE_SHORT))
             PQ_TRY(add_tensor(r, arch, &c->tensor[i]));
     }
-    rc = pq_shadow_bind(&r->shadow, r->m, r->e);
+    PQ_TRY(pq_shadow_sort(&r->shadow, r->e));
+    PQ_TRY(check_complete(r, arch));
+    rc = pq_network_bind(&r->m->net, &r->m->arena, &r->shadow.ckpt, r->m->config, r->m->generation,
+                         r->e);
     if (rc < 0)
-        rc = pq_fail_in(r->e, rc, "%s, in the names of a checkpoint", r->file);
+        rc = pq_fail_in(r->e, rc, "%s, as a checkpoint", r->file);
 out:
     return rc;
 }

@@ -212,7 +212,9 @@ static int bind(struct reader *r)
     PQ_TRY(pq_shadow_init(&r->shadow, r->m, c->n_tensors, r->a, r->e));
     for (size_t i = 0; i < c->n_tensors; i++)
         PQ_TRY(add_array(r, &c->tensor[i]));
-    PQ_TRY(pq_shadow_bind(&r->shadow, r->m, r->e));
+    PQ_TRY(pq_shadow_sort(&r->shadow, r->e));
+    PQ_TRY(
+        pq_network_bind(&r->m->net, r->a, &r->shadow.ckpt, r->m->config, r->m->generation, r->e));
     for (size_t i = 0; i < r->m->net.n_tensors; i++)
         for (int k = 0; k < r->m->net.tensor[i].n_slices; k++)
             attach_parts(r, &r->m->net.tensor[i].slice[k]);
