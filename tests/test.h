@@ -12,10 +12,10 @@
 #include <cmocka.h>
 
 /* The words of an error must contain what the user needs to find the culprit. */
-#define assert_words(err, part)                                                                    \
-    do {                                                                                           \
-        if (!strstr((err).msg, part))                                                              \
-            fail_msg("message \"%s\" lacks \"%s\"", (err).msg, part);                              \
+#define assert_words(err, part)                                       \
+    do {                                                              \
+        if (!strstr((err).msg, part))                                 \
+            fail_msg("message \"%s\" lacks \"%s\"", (err).msg, part); \
     } while (0)
 
 #endif

@@ -147,27 +147,32 @@ int pq_dir_make(const char *dir, struct pq_err *e)
     return rc;
 }
 
-static int remove_entry(void *ctx, const char *name, struct pq_err *e)
+/* Empties and removes relative to folder descriptors: needs no path buffers, so it also works when
+ * memory has run out, which is when outputs are cleaned up. */
+static int remove_at(int dir, const char *name)
 {
-    struct pq_arena a = {0};
-    char *path = pq_path_join(&a, (const char *)ctx, name);
-    int rc = path ? pq_tree_remove(path, e) : pq_fail(e, PQ_ENOMEM, "%s: out of memory", name);
-    pq_arena_free(&a);
-    return rc;
+    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM) /* POSIX: EPERM, Linux: EISDIR for a folder */
+        return -1;
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    int rc = 0;
+    for (struct dirent *entry; rc == 0 && (entry = readdir(d));)
+        if (visible(entry))
+            rc = remove_at(fd, entry->d_name);
+    closedir(d);
+    return rc ? rc : unlinkat(dir, name, AT_REMOVEDIR);
 }
 
 int pq_tree_remove(const char *path, struct pq_err *e)
 {
-    struct stat st;
-    if (lstat(path, &st))
-        return errno == ENOENT ? PQ_OK : io_fail(e, "stat", path);
-    if (S_ISDIR(st.st_mode)) {
-        int rc = pq_dir_each(path, remove_entry, unconst(path), e);
-        if (rc < 0)
-            return rc;
-        return rmdir(path) ? io_fail(e, "remove", path) : PQ_OK;
-    }
-    return unlink(path) ? io_fail(e, "remove", path) : PQ_OK;
+    return remove_at(AT_FDCWD, path) ? io_fail(e, "remove", path) : PQ_OK;
 }
 
 /* Makes a rename or creation inside dir durable. */

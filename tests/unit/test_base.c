@@ -122,8 +122,9 @@ static void errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_round_trip), cmocka_unit_test(float8),
-        cmocka_unit_test(arena_and_buffer), cmocka_unit_test(checksum), cmocka_unit_test(errors),
+        cmocka_unit_test(half_round_trip),  cmocka_unit_test(float8),
+        cmocka_unit_test(arena_and_buffer), cmocka_unit_test(checksum),
+        cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
