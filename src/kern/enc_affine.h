@@ -65,48 +65,46 @@ static inline struct fit_places affine_trims(int bits)
 }
 
 /* Round two's candidates: a few of bfloat16's steps around the line, as the stored type holds
- * them. The grid starts from its end of smaller magnitude, where the bias is more precise. */
-LANE_INLINE void affine_stored(struct fit_line l, float unit, const struct pq_encode_in *in,
-                               struct affine_fit stored[PQ_LANES])
+ * them, and MLX's pair in the last lane; in units of the run. The grid starts from its end of
+ * smaller magnitude, where the bias is more precise. */
+LANE_INLINE void affine_stored(struct fit_line l, float top, float unit, enum pq_dtype aux,
+                               struct affine_fit minmax, pq_v16 *s, pq_v16 *b)
 {
-    static const float nudge[4] = {0.0f, -0x1p-8f, 0x1p-8f, 0x1p-7f};
-    float top = (float)((1 << in->bits) - 1), centre = l.m + l.s * l.mean;
+    static const float lane[PQ_LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const float o = 1.0f, m = 1.0f - 0x1p-8f, p = 1.0f + 0x1p-8f, pp = 1.0f + 0x1p-7f;
+    const float step_s[PQ_LANES] = {o, o, o, o, m, m, m, m, p, p, p, p, pp, pp, pp, pp};
+    const float step_b[PQ_LANES] = {o, m, p, pp, o, m, p, pp, o, m, p, pp, o, m, p, pp};
+    pq_v16 up = v16_set(unit), down = v16_set(1.0f / unit);
+    float centre = l.m + l.s * l.mean;
     if (fabsf(l.m + l.s * top) < fabsf(l.m)) {
         l.s = -l.s;
         l.mean = top - l.mean;
     }
-    for (int i = 0; i < PQ_LANES; i++) {
-        float s = aux_round(l.s * (1.0f + nudge[i / 4]) * unit, in->aux);
-        float b = (centre - s / unit * l.mean) * (1.0f + nudge[i % 4]);
-        stored[i] = (struct affine_fit){s, aux_round(b * unit, in->aux)};
-    }
+    pq_v16 vs = v16_mul(v16_set(l.s), v16_load(step_s));
+    vs = v16_mul(v16_stored(v16_mul(vs, up), aux), down);
+    pq_v16 vb = v16_sub(v16_set(centre), v16_mul(vs, v16_set(l.mean)));
+    vb = v16_mul(vb, v16_load(step_b));
+    vb = v16_mul(v16_stored(v16_mul(vb, up), aux), down);
+    pq_v16 id = v16_load(lane), last = v16_set(PQ_LANES - 1);
+    *s = v16_if_less(id, last, vs, v16_mul(v16_set(minmax.s), down));
+    *b = v16_if_less(id, last, vb, v16_mul(v16_set(minmax.b), down));
 }
 
-/* Returns the candidate whose decoded values are nearest. */
-LANE_INLINE struct affine_fit affine_choose(const struct fit_run *run, int n, float top,
-                                            const struct affine_fit stored[PQ_LANES])
-{
-    float s[PQ_LANES], b[PQ_LANES], down = 1.0f / run->unit;
-    for (int i = 0; i < PQ_LANES; i++) {
-        s[i] = stored[i].s * down;
-        b[i] = stored[i].b * down;
-    }
-    pq_v16 err = fit_line_error(top, run->x, run->w, n, v16_load(s), v16_load(b));
-    return stored[v16_argmax(v16_sub(v16_set(0.0f), err))];
-}
-
+/* The best of round two. */
 FIT_INLINE struct affine_fit affine_search(const struct pq_encode_in *in,
                                            const struct fit_places *trims, struct affine_fit minmax)
 {
     float top = (float)((1 << in->bits) - 1);
     int n = (int)in->group;
     struct fit_run run;
-    struct affine_fit stored[PQ_LANES];
+    pq_v16 s, b;
     if (!fit_load(in, 0, n, &run))
         return minmax;
-    affine_stored(fit_line(top, false, run.x, run.w, n, trims), run.unit, in, stored);
-    stored[PQ_LANES - 1] = minmax;
-    return affine_choose(&run, n, top, stored);
+    struct fit_line l = fit_line(top, false, run.x, run.w, n, trims);
+    affine_stored(l, top, run.unit, in->aux, minmax, &s, &b);
+    pq_v16 err = fit_line_error(top, run.x, run.w, n, s, b);
+    int best = v16_argmax(v16_sub(v16_set(0.0f), err));
+    return (struct affine_fit){v16_lane(s, best) * run.unit, v16_lane(b, best) * run.unit};
 }
 
 static void enc_affine(const struct pq_encode_in *in, void *const part[])

@@ -262,10 +262,13 @@ FIT_INLINE struct fit_line fit_line(float hi, bool below, const float *x, const 
     pq_v16 inv = v16_set(0.0f), most = v16_set(below ? -base : 1e30f);
     if (range > 0.0f)
         inv = v16_div(v16_load(p->steps), v16_set(range));
+    float y[FIT_MAX];
+    for (int j = 0; j < n; j += PQ_LANES)
+        v16_store(y + j, v16_sub(v16_load(x + j), v16_set(base)));
     pq_v16 q = v16_set(0.0f), qq = q, qx = q, shift = v16_load(p->shift);
     const struct fit_grid g = {0.0f, hi, false};
     for (int j = 0; j < n; j++) {
-        pq_v16 xj = v16_set(x[j] - base);
+        pq_v16 xj = v16_set(y[j]);
         pq_v16 c = fit_snap(g, v16_add(v16_mul(xj, inv), shift)), wc = v16_mul(v16_set(w[j]), c);
         q = v16_add(q, wc);
         qq = v16_add(qq, v16_mul(wc, c));

@@ -66,6 +66,25 @@ static inline float aux_round(float v, enum pq_dtype aux)
     return v;
 }
 
+/* aux_round of finite lanes. */
+LANE_INLINE pq_v16 v16_stored(pq_v16 v, enum pq_dtype aux)
+{
+    float f[PQ_LANES];
+    uint32_t u[PQ_LANES];
+    if (aux == PQ_F32)
+        return v;
+    v16_store(f, v);
+    memcpy(u, f, sizeof u);
+    if (aux == PQ_BF16)
+        for (int i = 0; i < PQ_LANES; i++)
+            u[i] = (u[i] + 0x7fffu + (u[i] >> 16 & 1)) & 0xffff0000u;
+    else
+        for (int i = 0; i < PQ_LANES; i++)
+            u[i] = pq_f32_bits(aux_round(f[i], aux));
+    memcpy(f, u, sizeof f);
+    return v16_load(f);
+}
+
 /* Stores v, which aux_round has produced. */
 static inline void aux_put(uint8_t *p, uint64_t i, float v, enum pq_dtype aux)
 {
