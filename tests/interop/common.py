@@ -49,14 +49,9 @@ def phiq(*args, check=True, **kw):
 
 
 def quantize(source, out, target, *options):
-    """One target, made quietly. Returns the GGUF file (the first shard) or the MLX folder."""
-    phiq("quantize", source, "--to", target, "-o", out, "--quiet", *options)
-    if target == "mlx":
-        return Path(out) / "mlx"
-    files = sorted((Path(out) / "gguf").glob("*.gguf"))
-    if not files:
-        raise AssertionError(f"phiq wrote no .gguf under {out}/gguf")
-    return files[0]
+    """One target. Returns what a runtime opens: the GGUF file (first shard) or the MLX folder."""
+    r = phiq("quantize", source, "--to", target, "-o", out, "--json", *options)
+    return Path(json.loads(r.stdout)["targets"][0]["path"])
 
 
 def recipes(target):

@@ -14,6 +14,12 @@ def _keep_log(_level, text, _user):
     _log.append(text.decode("utf-8", "replace"))
 
 
+def words():
+    """The last lines of the log that say something about a failure."""
+    lines = "".join(_log).splitlines()
+    return "\n".join(line for line in lines if "error" in line or "fail" in line)
+
+
 # The callback object stays referenced by this module: without that the process crashes.
 lib.llama_log_set(_keep_log, ctypes.c_void_p(0))
 lib.llama_backend_init()
@@ -35,7 +41,7 @@ class Llama:
         p.use_extra_bufts = False
         self.model = lib.llama_model_load_from_file(str(path).encode(), p)
         if not self.model:
-            raise LoadError(f"llama.cpp refused {path}:\n{''.join(_log)}")
+            raise LoadError(f"llama.cpp refused {path}:\n{words()}")
         self.vocab = lib.llama_model_get_vocab(self.model)
         self.n_vocab = lib.llama_vocab_n_tokens(self.vocab)
         self.n_ctx, self.ctx = n_ctx, None
@@ -50,7 +56,7 @@ class Llama:
         c.type_k = c.type_v = 0  # GGML_TYPE_F32
         ctx = lib.llama_init_from_model(self.model, c)
         if not ctx:
-            raise LoadError(f"llama.cpp made no context:\n{''.join(_log)}")
+            raise LoadError(f"llama.cpp made no context:\n{words()}")
         return ctx
 
     def __enter__(self):
@@ -119,4 +125,4 @@ def quantize(source, target, file_type, threads):
     del _log[:]
     status = lib.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(p))
     if status != 0:
-        raise RuntimeError(f"llama_model_quantize: {status}\n{''.join(_log)}")
+        raise RuntimeError(f"llama_model_quantize: {status}\n{words()}")

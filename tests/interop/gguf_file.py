@@ -1,0 +1,60 @@
+"""A GGUF's weights under Hugging Face names, decoded by the gguf package. The names are those of
+llama.cpp's converter (gguf-py's TensorNameMap), written out for Phi.
+SPDX-License-Identifier: MIT"""
+
+import re
+
+import numpy as np
+from gguf import GGUFReader
+from gguf.quants import dequantize
+
+_OUTSIDE = {"token_embd": "model.embed_tokens", "output": "lm_head"}
+_LAYER = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+          "attn_norm": "input_layernorm"}
+_PHI3 = {"attn_qkv": "self_attn.qkv_proj", "attn_output": "self_attn.o_proj",
+         "ffn_up": "mlp.gate_up_proj", "ffn_down": "mlp.down_proj",
+         "ffn_norm": "post_attention_layernorm", "output_norm": "model.norm"}
+_PHI2 = {"attn_qkv": "attn_qkv", "attn_output": "self_attn.dense", "ffn_up": "mlp.fc1",
+         "ffn_down": "mlp.fc2", "output_norm": "model.final_layernorm"}
+
+
+def _name(name, architecture):
+    """token_embd.weight -> model.embed_tokens.weight; None for rope factors."""
+    table = {**_OUTSIDE, **_LAYER, **(_PHI3 if architecture == "phi3" else _PHI2)}
+    m = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)", name)
+    layer, part, kind = m.groups()
+    if part.startswith("rope_factors"):
+        return None
+    return (f"model.layers.{layer}." if layer else "") + f"{table[part]}.{kind}"
+
+
+def _split_qkv(weights):
+    """phi2 files may hold q, k and v as one matrix, three equal bands of rows."""
+    for name in [n for n in weights if ".attn_qkv." in n]:
+        for part, rows in zip("qkv", np.split(weights.pop(name), 3)):
+            weights[name.replace("attn_qkv", f"self_attn.{part}_proj")] = rows
+    return weights
+
+
+class GgufFile:
+    """One file, or the first of a split set."""
+
+    def __init__(self, path):
+        shards = sorted(path.parent.glob(re.sub(r"-00001-of-(\d+)", r"-*-of-\1", path.name)))
+        self.readers = [GGUFReader(p) for p in shards or [path]]
+        self.fields = {k: f.contents() for k, f in self.readers[0].fields.items()}
+        self.architecture = self.fields["general.architecture"]
+
+    def tensors(self):
+        return [t for reader in self.readers for t in reader.tensors]
+
+    def weights(self):
+        named = ((_name(t.name, self.architecture), t) for t in self.tensors())
+        return _split_qkv({name: dequantize(t.data, t.tensor_type) for name, t in named if name})
+
+    def key(self, name):
+        """A key of the architecture's own."""
+        return self.fields.get(f"{self.architecture}.{name}")
+
+    def types(self):
+        return {t.name: t.tensor_type.name for t in self.tensors()}
