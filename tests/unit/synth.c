@@ -97,6 +97,10 @@ static void set_vocab(struct pq_model *m, uint32_t n)
     v->token = (struct pq_token *)pq_arena_alloc(&m->arena, n, sizeof *v->token);
     for (uint32_t i = 0; i < n; i++)
         v->token[i] = (struct pq_token){.text = "x", .len = 1, .type = PQ_TOKEN_NORMAL};
+    static const char *const special[] = {"<unk>", "<s>", "</s>", "<|endoftext|>"};
+    for (uint32_t i = 0; i < PQ_LEN(special); i++)
+        v->token[i] = (struct pq_token){
+            .text = special[i], .len = (uint32_t)strlen(special[i]), .type = PQ_TOKEN_CONTROL};
     m->has_vocab = true;
 }
 
