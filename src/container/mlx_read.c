@@ -129,7 +129,7 @@ static int check_part(struct reader *r, const struct pq_stored *s, const struct 
     return pq_fail(r->e, PQ_EFORMAT,
                    "%s: %s is %s [%llu, %llu], its quantization in config.json gives %s [%llu, "
                    "%llu]",
-                   s->file, s->name, s->scheme ? s->scheme->name : "unknown",
+                   s->file, s->name, s->scheme ? pq_dtype_name(s->scheme->dtype) : "none",
                    (unsigned long long)s->dim[0],
                    (unsigned long long)(s->n_dims == 2 ? s->dim[1] : 0), pq_dtype_name(part->dtype),
                    (unsigned long long)rows, (unsigned long long)part->cols);
@@ -147,6 +147,9 @@ static int add_quantized(struct reader *r, const struct pq_stored *w,
                        w->file, w->name);
     if (!ends_with(w->name, ".weight") || w->n_dims != 2 || scales->n_dims != 2 || !scales->scheme)
         return pq_fail(r->e, PQ_EFORMAT, "%s: %s is not a matrix with scales", w->file, w->name);
+    if (scales->dim[0] != w->dim[0])
+        return pq_fail(r->e, PQ_EFORMAT, "%s: %s has %llu rows, its scales have %llu", w->file,
+                       w->name, (unsigned long long)w->dim[0], (unsigned long long)scales->dim[0]);
     PQ_TRY(module_scheme(r, w, scales, &s));
     const uint64_t cols = scales->dim[1] * s->group; /* checked by ckpt: no array is that large */
     const int n = s->parts(s, cols, part);
