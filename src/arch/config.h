@@ -26,6 +26,10 @@ int pq_config_read(struct pq_hparams *hp, const json_t *config, const struct pq_
 int pq_config_rope(struct pq_hparams *hp, const json_t *config, const struct pq_config_rule *rule,
                    struct pq_arena *a, struct pq_err *e) PQ_MUST_CHECK;
 
+/* What multiplies cos and sin under LongRoPE when a config does not say: section "longrope" of
+ * modeling_rope_utils in transformers. */
+double pq_longrope_factor(const struct pq_hparams *hp);
+
 /* bos, pad where still unset; eos ids that are new. `file` names obj in messages. */
 int pq_config_ids(struct pq_hparams *hp, const json_t *obj, const char *file,
                   struct pq_err *e) PQ_MUST_CHECK;

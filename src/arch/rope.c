@@ -102,10 +102,15 @@ static int read_original(struct pq_hparams *hp, const json_t *config, const json
     return PQ_OK;
 }
 
-static int read_attn_factor(struct pq_hparams *hp, const json_t *scaling, struct pq_err *e)
+double pq_longrope_factor(const struct pq_hparams *hp)
 {
     double max = hp->max_position, original = hp->original_max_position;
-    hp->attn_factor = max > original ? sqrt(1 + log(max / original) / log(original)) : 1;
+    return max > original ? sqrt(1 + log(max / original) / log(original)) : 1;
+}
+
+static int read_attn_factor(struct pq_hparams *hp, const json_t *scaling, struct pq_err *e)
+{
+    hp->attn_factor = pq_longrope_factor(hp);
     int rc = pq_json_f64(scaling, "attention_factor", &hp->attn_factor, PQ_CONFIG_FILE, e);
     if (rc < 0)
         return rc;

@@ -8,6 +8,7 @@ where present, real tokenizers and llama.cpp's vocabulary files."""
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,21 @@ class Emit(unittest.TestCase):
                 folder = checkpoint(name)
                 config = json.loads((folder / "config.json").read_text())
                 self.check_folder(folder, config["vocab_size"])
+
+    def test_model_only(self):
+        """tokenizer.model without tokenizer.json: merges come from scores."""
+        llama = SHARED / "data/tokenizers/llama.cpp/llama2-tokenizer.model"
+        cases = [(checkpoint("sample"), checkpoint("sample") / "tokenizer.model", 4096)]
+        if llama.exists():
+            cases.append((SHARED / "data/tokenizers/phi-3-mini", llama, 32064))
+        for folder, model, n_vocab in cases:
+            with self.subTest(folder.name), tempfile.TemporaryDirectory() as tmp:
+                source = Path(tmp) / "source"
+                source.mkdir()
+                shutil.copy(model, source / "tokenizer.model")
+                shutil.copy(folder / "tokenizer_config.json", source)
+                want, bos = original(folder)
+                self.assert_same(want, bos, emitted(source, Path(tmp) / "out", n_vocab))
 
     def test_real(self):
         found = [n for n in REAL if (SHARED / "data/tokenizers" / n / "tokenizer.json").exists()]

@@ -451,6 +451,22 @@ static void emitted_config_reads_back_equal(void **state)
     }
 }
 
+static void unusual_attention_factor_survives(void **state)
+{
+    struct opened o;
+    struct pq_hparams again;
+    (void)state;
+    open_fixture(&o, "phi4-mini");
+    json_t *scaling = json_object_get(o.config, "rope_scaling");
+    json_object_set_new(scaling, "attention_factor", json_real(1.25));
+    assert_int_equal(bind(&o, o.c), PQ_OK);
+    json_t *config = pq_network_config(&o.net);
+    assert_int_equal(configure(&again, config, &o.a, &o.e), PQ_OK);
+    assert_true(again.attn_factor == 1.25);
+    json_decref(config);
+    close_fixture(&o);
+}
+
 static void stop_tokens_are_the_union(void **state)
 {
     struct opened o;
@@ -688,6 +704,7 @@ int main(void)
         cmocka_unit_test(bad_factors_are_refused),
         cmocka_unit_test(fixtures_bind),
         cmocka_unit_test(emitted_config_reads_back_equal),
+        cmocka_unit_test(unusual_attention_factor_survives),
         cmocka_unit_test(stop_tokens_are_the_union),
         cmocka_unit_test(dtype_comes_from_the_embedding),
         cmocka_unit_test(tensors_missing_extra_misshapen),

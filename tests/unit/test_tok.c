@@ -466,7 +466,7 @@ static void gguf_round_trip(void **state)
 static void emit_into(struct folder *f, const struct pq_vocab *v)
 {
     struct pq_err e = {0};
-    json_t *tokenizer, *config;
+    json_t *tokenizer = NULL, *config = NULL;
     if (pq_vocab_tokenizer_json(v, &tokenizer, &e) < 0 ||
         pq_vocab_tokenizer_config(v, &config, &e) < 0)
         fail_msg("%s", e.msg);
