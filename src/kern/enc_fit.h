@@ -75,14 +75,12 @@ static inline void fit_weights(const float *h, int n, struct fit_run *run)
 static inline bool fit_load(const struct pq_encode_in *in, uint64_t at, int n, struct fit_run *run)
 {
     float top = fit_absmax(in->x + at, n);
-    if (!(top > 0.0f))
-        return false;
     run->unit = fit_power(top);
     pq_v16 down = v16_set(1.0f / run->unit), lo = v16_set(-4.0f), hi = v16_set(4.0f);
     for (int j = 0; j < n; j += PQ_LANES)
         v16_store(run->x + j, v16_clamp(v16_mul(v16_load(in->x + at + j), down), lo, hi));
     fit_weights(in->importance ? in->importance + at : NULL, n, run);
-    return true;
+    return top > 0.0f;
 }
 
 /* Rounds to a half; saturates, because an infinite scale would turn zeros into NaN. */
@@ -111,14 +109,16 @@ static inline pq_v16 fit_inverses(pq_v16 s)
     return v16_if_less(zero, v16_abs(s), inv, zero);
 }
 
-/* The value of largest magnitude, with its sign; the first of equals. */
+/* The value of largest magnitude, with its sign. */
 static inline float fit_extreme(const float *x, int n)
 {
-    float top = fit_absmax(x, n);
-    for (int j = 0; j < n; j++)
-        if (x[j] == top || x[j] == -top)
-            return x[j];
-    return 0.0f;
+    pq_v16 zero = v16_set(0.0f), up = zero, down = zero;
+    for (int j = 0; j < n; j += PQ_LANES) {
+        up = v16_max(v16_load(x + j), up);
+        down = v16_max(v16_sub(zero, v16_load(x + j)), down);
+    }
+    float a = v16_hmax(up), b = v16_hmax(down);
+    return a > b ? a : -b;
 }
 
 /* ---- grids ---- */
@@ -216,24 +216,25 @@ struct fit_lines {
     pq_v16 s, m, mean, qq;
 };
 
-/* Least squares for sums of w, q, q^2, q x, x; offsets above `most` are held there. */
-FIT_INLINE pq_v16 fit_solve(float ww, float xx, pq_v16 q, pq_v16 qq, pq_v16 qx, pq_v16 most,
+/* Least squares for weighted sums of 1, x, q, q^2, q x; offsets above `most` are held there.
+ * Returns how much of the sum of squares that explains. */
+FIT_INLINE pq_v16 fit_solve(pq_v16 W, pq_v16 X, pq_v16 q, pq_v16 qq, pq_v16 qx, pq_v16 most,
                             struct fit_lines *l)
 {
-    pq_v16 W = v16_set(ww), X = v16_set(xx), tiny = v16_set(1e-30f), zero = v16_set(0.0f);
+    pq_v16 tiny = v16_set(1e-30f), zero = v16_set(0.0f);
     pq_v16 det = v16_sub(v16_mul(W, qq), v16_mul(q, q));
     pq_v16 inv = v16_div(v16_set(1.0f), v16_max(det, tiny));
     pq_v16 s = v16_mul(v16_sub(v16_mul(W, qx), v16_mul(X, q)), inv);
     s = v16_if_less(v16_mul(v16_set(1e-6f), v16_mul(W, qq)), det, s, zero); /* one code only */
     pq_v16 m = v16_div(v16_sub(X, v16_mul(s, q)), W);
-    pq_v16 s0 = v16_div(v16_sub(qx, v16_mul(most, q)), v16_max(qq, tiny));
-    s = v16_if_less(most, m, s0, s);
+    pq_v16 held = v16_div(v16_sub(qx, v16_mul(most, q)), v16_max(qq, tiny));
+    s = v16_if_less(most, m, held, s);
     m = v16_min(m, most);
     *l = (struct fit_lines){s, m, v16_div(q, W), qq};
-    /* explained: 2 s qx + 2 m x - s^2 qq - 2 s m q - m^2 w */
-    pq_v16 a =
-        v16_mul(s, v16_sub(v16_sub(v16_add(qx, qx), v16_mul(s, qq)), v16_mul(v16_add(m, m), q)));
-    return v16_add(a, v16_mul(m, v16_sub(v16_add(X, X), v16_mul(m, W))));
+    /* 2 s qx + 2 m X - s^2 qq - 2 s m q - m^2 W */
+    pq_v16 a = v16_sub(v16_sub(v16_add(qx, qx), v16_mul(s, qq)), v16_mul(v16_add(m, m), q));
+    pq_v16 b = v16_sub(v16_add(X, X), v16_mul(m, W));
+    return v16_add(v16_mul(s, a), v16_mul(m, b));
 }
 
 /* The candidates of a search over lines: steps between the smallest and the largest value, and
@@ -275,7 +276,7 @@ FIT_INLINE struct fit_line fit_line(float hi, bool below, const float *x, const 
         qx = v16_add(qx, v16_mul(wc, xj));
     }
     struct fit_lines l;
-    int i = v16_argmax(fit_solve(ww, xx, q, qq, qx, most, &l));
+    int i = v16_argmax(fit_solve(v16_set(ww), v16_set(xx), q, qq, qx, most, &l));
     return (struct fit_line){v16_lane(l.s, i), v16_lane(l.m, i) + base, v16_lane(l.mean, i), ww,
                              v16_lane(l.qq, i)};
 }

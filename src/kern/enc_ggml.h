@@ -6,24 +6,32 @@
 #ifndef PQ_KERN_ENC_GGML_H
 #define PQ_KERN_ENC_GGML_H
 
-#include "kern/enc_fit.h"
+#include "kern/enc_two.h"
 
-/* Code j in the low nibble of byte j, code j + 16 in the high one. */
-static inline void put_nibbles(const uint8_t *code, uint8_t *qs)
+/* Code j in the low nibble of byte j, code j + n in the high one; eight bytes at a time. */
+static inline void put_nibble_pairs(const uint8_t *code, int n, uint8_t *qs)
 {
-    for (int j = 0; j < 16; j++)
-        qs[j] = (uint8_t)((code[j] & 15) | code[j + 16] << 4);
+    for (int j = 0; j < n; j += 8) {
+        uint64_t a, b;
+        memcpy(&a, code + j, 8);
+        memcpy(&b, code + j + n, 8);
+        a = (a & 0x0f0f0f0f0f0f0f0fu) | (b & 0x0f0f0f0f0f0f0f0fu) << 4;
+        memcpy(qs + j, &a, 8);
+    }
 }
 
-/* The fifth bits as one little-endian word. */
+static inline void put_nibbles(const uint8_t *code, uint8_t *qs)
+{
+    put_nibble_pairs(code, 16, qs);
+}
+
+/* The fifth bits as one little-endian word: a multiplication gathers eight. */
 static inline void put_fifths(const uint8_t *code, uint8_t *qh)
 {
-    for (int i = 0; i < 4; i++) {
-        uint32_t b = 0;
-        for (int j = 0; j < 8; j++)
-            b |= (uint32_t)(code[8 * i + j] >> 4 & 1) << j;
-        qh[i] = (uint8_t)b;
-    }
+    for (int i = 0; i < 4; i++)
+        qh[i] =
+            (uint8_t)((pq_le64(code + 8 * i) >> 4 & 0x0101010101010101u) * 0x0102040810204080u >>
+                      56);
 }
 
 static inline void put_codes(int bits, const uint8_t *code, uint8_t *out)
@@ -63,9 +71,19 @@ FIT_INLINE void near_codes(struct fit_grid g, const float *x, int n, float s, fl
 
 /* ---- symmetric: Q4_0, Q5_0 ---- */
 
+/* The value of largest magnitude, the first of equals. */
+static inline float first_extreme(const float *x, int n)
+{
+    float top = fit_absmax(x, n);
+    for (int j = 0; j < n; j++)
+        if (x[j] == top || x[j] == -top)
+            return x[j];
+    return 0.0f;
+}
+
 static inline uint16_t rtn_symmetric(const float *x, float hi, uint8_t code[32])
 {
-    float half = (hi + 1.0f) / 2.0f, d = fit_extreme(x, 32) / -half;
+    float half = (hi + 1.0f) / 2.0f, d = first_extreme(x, 32) / -half;
     floor_codes(x, 32, 0.0f, fit_inverse(d), half + 0.5f, hi, code);
     return fit_f16(d);
 }
@@ -91,47 +109,90 @@ static inline uint16_t rtn_q8(const float *x, uint8_t code[32])
     return fit_f16(d);
 }
 
-FIT_INLINE uint16_t search_symmetric(const struct pq_encode_in *in, uint64_t at, struct fit_grid g,
-                                     const float places[16], uint8_t code[32])
+/* A type whose blocks are one scale and 32 codes. */
+struct block_kind {
+    int bits;
+    struct fit_grid g;
+    const float *places; /* where the extreme may be put, best spread first */
+    int sets;            /* eights of them that are tried */
+};
+
+static const struct fit_grid iq4_grid = {0.0f, 0.0f, true};
+
+static inline uint16_t rtn_iq4(const float *x, uint8_t code[32])
 {
-    struct fit_run run;
-    if (!fit_load(in, at, 32, &run)) {
-        memset(code, g.iq4 ? 8 : (int)-g.lo, 32);
-        return 0;
-    }
-    struct fit_half d = fit_half(fit_scale(g, run.x, run.w, 32, places), &run);
-    near_codes(g, run.x, 32, d.value, 0.0f, code);
-    return d.bits;
+    uint16_t bits = fit_f16(fit_extreme(x, 32) / -127.0f);
+    near_codes(iq4_grid, x, 32, pq_f16_to_f32(bits), 0.0f, code);
+    return bits;
 }
 
-FIT_INLINE void enc_symmetric(const struct pq_encode_in *in, uint8_t *out, int bits,
-                              const float places[16])
+FIT_INLINE uint16_t rtn_block(struct block_kind k, const float *x, uint8_t code[32])
 {
-    float half = (float)(1 << (bits - 1));
-    const struct fit_grid g = {-half, half - 1.0f, false};
-    for (uint64_t i = 0; i < in->cols; i += 32, out += 2 + 4 * bits) {
-        uint8_t code[32];
-        uint16_t d = in->search ? search_symmetric(in, i, g, places, code)
-                                : rtn_symmetric(in->x + i, 2.0f * half - 1.0f, code);
-        pq_put_le16(out, d);
-        put_codes(bits, code, out + 2);
+    if (k.g.iq4)
+        return rtn_iq4(x, code);
+    return k.bits == 8 ? rtn_q8(x, code) : rtn_symmetric(x, k.g.hi - k.g.lo, code);
+}
+
+/* Loads n = 1 or 2 blocks; the second stands in for itself where there is one only. */
+static inline void load_blocks(const struct pq_encode_in *in, uint64_t at, int n,
+                               struct fit_run run[2], struct two_run *t)
+{
+    fit_load(in, at, 32, &run[0]);
+    if (n > 1)
+        fit_load(in, at + 32, 32, &run[1]);
+    two_load(run[0].x, run[n - 1].x, 32, t->x);
+    two_load(run[0].w, run[n - 1].w, 32, t->w);
+}
+
+FIT_INLINE void search_blocks(struct block_kind k, const struct pq_encode_in *in, uint64_t at,
+                              int n, uint16_t d[2], uint8_t code[64])
+{
+    struct fit_run run[2];
+    struct two_run t;
+    float s[2];
+    load_blocks(in, at, n, run, &t);
+    two_scales(k.g, &t, 32, k.places, k.sets, s);
+    for (int h = 0; h < n; h++) {
+        struct fit_half f = fit_half(s[h], &run[h]);
+        near_codes(k.g, run[h].x, 32, f.value, 0.0f, code + 32 * h);
+        d[h] = f.bits;
+    }
+    for (int j = 0; k.bits == 8 && j < 32 * n; j++) /* signed bytes */
+        code[j] = (uint8_t)(code[j] + (int)k.g.lo);
+}
+
+FIT_INLINE void enc_blocks(struct block_kind k, const struct pq_encode_in *in, uint8_t *out)
+{
+    for (uint64_t i = 0; i < in->cols; i += 64) {
+        int n = in->cols - i > 32 ? 2 : 1;
+        uint8_t code[64];
+        uint16_t d[2];
+        if (in->search)
+            search_blocks(k, in, i, n, d, code);
+        for (int h = 0; h < n; h++, out += 2 + 4 * k.bits) {
+            if (!in->search)
+                d[h] = rtn_block(k, in->x + i + 32 * h, code + 32 * h);
+            pq_put_le16(out, d[h]);
+            put_codes(k.bits, code + 32 * h, out + 2);
+        }
     }
 }
 
-static const float q4_0_places[16] = {-8.9f, -8.6f, -8.4f, -8.2f, -8.0f, -7.8f, -7.6f, -7.2f,
-                                      -6.9f, -5.9f, 5.16f, 6.21f, 6.65f, 7.09f, 7.35f, 7.79f};
+/* Places were chosen by exchange: those that together leave the least error on trained weights. */
+static const float q4_0_places[16] = {-8.9f, -8.6f, -8.3f, -8.0f, -7.7f, 6.12f, 6.91f, 7.26f,
+                                      -8.9f, -8.6f, -8.3f, -8.0f, -7.7f, 6.12f, 6.91f, 7.26f};
 
 static void enc_q4_0(const struct pq_encode_in *in, void *const part[])
 {
-    enc_symmetric(in, part[0], 4, q4_0_places);
+    enc_blocks((struct block_kind){4, {-8.0f, 7.0f, false}, q4_0_places, 1}, in, part[0]);
 }
 
 static void enc_q5_0(const struct pq_encode_in *in, void *const part[])
 {
-    static const float places[16] = {-17.8f, -17.0f, -16.6f, -16.4f, -16.2f, -16.0f,
-                                     -15.8f, -15.6f, -15.2f, -15.0f, -14.8f, -14.0f,
-                                     -12.0f, 13.13f, 13.69f, 14.25f};
-    enc_symmetric(in, part[0], 5, places);
+    static const float places[16] = {-17.0f, -16.4f, -16.0f, -15.8f, -15.2f, 13.12f,
+                                     14.06f, 14.81f, -17.8f, -16.6f, -16.2f, -15.6f,
+                                     -15.0f, -14.8f, -14.0f, -12.0f};
+    enc_blocks((struct block_kind){5, {-16.0f, 15.0f, false}, places, 2}, in, part[0]);
 }
 
 /* -128 is legal but some runtimes negate codes in a byte. */
@@ -141,43 +202,16 @@ static const float q8_0_places[16] = {127.0f, 126.1f, 125.8f, 124.9f, 124.0f, 12
 
 static void enc_q8_0(const struct pq_encode_in *in, void *const part[])
 {
-    const struct fit_grid g = {-127.0f, 127.0f, false};
-    uint8_t *out = part[0];
-    for (uint64_t i = 0; i < in->cols; i += 32, out += 34) {
-        uint8_t code[32];
-        uint16_t d =
-            in->search ? search_symmetric(in, i, g, q8_0_places, code) : rtn_q8(in->x + i, code);
-        for (int j = 0; in->search && j < 32; j++)
-            code[j] = (uint8_t)(code[j] - 127);
-        pq_put_le16(out, d);
-        put_codes(8, code, out + 2);
-    }
+    enc_blocks((struct block_kind){8, {-127.0f, 127.0f, false}, q8_0_places, 2}, in, part[0]);
 }
 
-static const float iq4_places[16] = {-146.0f, -138.0f, -132.0f, -128.0f, -126.0f, -122.0f,
-                                     -118.0f, -110.0f, -104.0f, -86.0f,  90.0f,   108.0f,
-                                     112.0f,  116.0f,  122.0f,  132.0f};
-
-static const struct fit_grid iq4_grid = {0.0f, 0.0f, true};
-
-static inline uint16_t rtn_iq4(const float *x, uint8_t code[32])
-{
-    float d = fit_extreme(x, 32) / -127.0f;
-    uint16_t bits = fit_f16(d);
-    near_codes(iq4_grid, x, 32, pq_f16_to_f32(bits), 0.0f, code);
-    return bits;
-}
+static const float iq4_places[16] = {-136.0f, -128.0f, -122.0f, -110.0f, -104.0f, 108.0f,
+                                     114.0f,  122.0f,  -146.0f, -132.0f, -126.0f, -118.0f,
+                                     -86.0f,  90.0f,   116.0f,  132.0f};
 
 static void enc_iq4_nl(const struct pq_encode_in *in, void *const part[])
 {
-    uint8_t *out = part[0];
-    for (uint64_t i = 0; i < in->cols; i += 32, out += 18) {
-        uint8_t code[32];
-        uint16_t d = in->search ? search_symmetric(in, i, iq4_grid, iq4_places, code)
-                                : rtn_iq4(in->x + i, code);
-        pq_put_le16(out, d);
-        put_codes(4, code, out + 2);
-    }
+    enc_blocks((struct block_kind){4, iq4_grid, iq4_places, 2}, in, part[0]);
 }
 
 /* ---- scale and offset: Q4_1, Q5_1 ---- */
@@ -213,57 +247,61 @@ FIT_INLINE float fit_offset(float hi, const struct fit_run *run, float s, float 
     return v16_sum(se) / v16_sum(sw);
 }
 
-FIT_INLINE void search_affine(const struct pq_encode_in *in, uint64_t at, float hi,
-                              const struct fit_places *p, uint16_t dm[2], uint8_t code[32])
+FIT_INLINE void search_lines(const struct pq_encode_in *in, uint64_t at, int n, float hi,
+                             const struct fit_places *p, uint16_t dm[4], uint8_t code[64])
 {
-    struct fit_run run;
-    memset(code, 0, 32);
-    dm[0] = dm[1] = 0;
-    if (!fit_load(in, at, 32, &run))
-        return;
-    struct fit_line l = fit_line(hi, false, run.x, run.w, 32, p);
-    struct fit_half d = fit_half(l.s, &run);
-    struct fit_half m = fit_half(fit_offset(hi, &run, d.value, l.m), &run);
     const struct fit_grid g = {0.0f, hi, false};
-    near_codes(g, run.x, 32, d.value, m.value, code);
-    dm[0] = d.bits;
-    dm[1] = m.bits;
+    struct fit_run run[2];
+    struct two_run t;
+    struct two_lines l = {0};
+    load_blocks(in, at, n, run, &t);
+    two_best_lines(hi, false, &t, 32, p, 2, 0, &l);
+    for (int h = 0; h < n; h++) {
+        struct fit_half d = fit_half(l.s[h], &run[h]);
+        struct fit_half m = fit_half(fit_offset(hi, &run[h], d.value, l.m[h]), &run[h]);
+        near_codes(g, run[h].x, 32, d.value, m.value, code + 32 * h);
+        dm[2 * h] = d.bits;
+        dm[2 * h + 1] = m.bits;
+    }
 }
 
-FIT_INLINE void enc_offset(const struct pq_encode_in *in, uint8_t *out, int bits,
-                           const struct fit_places *p)
+FIT_INLINE void enc_lines(const struct pq_encode_in *in, uint8_t *out, int bits,
+                          const struct fit_places *p)
 {
     float hi = (float)((1 << bits) - 1);
-    for (uint64_t i = 0; i < in->cols; i += 32, out += 4 + 4 * bits) {
-        uint16_t dm[2];
-        uint8_t code[32];
+    for (uint64_t i = 0; i < in->cols; i += 64) {
+        int n = in->cols - i > 32 ? 2 : 1;
+        uint16_t dm[4];
+        uint8_t code[64];
         if (in->search)
-            search_affine(in, i, hi, p, dm, code);
-        else
-            rtn_affine(in->x + i, hi, dm, code);
-        pq_put_le16(out, dm[0]);
-        pq_put_le16(out + 2, dm[1]);
-        put_codes(bits, code, out + 4);
+            search_lines(in, i, n, hi, p, dm, code);
+        for (int h = 0; h < n; h++, out += 4 + 4 * bits) {
+            if (!in->search)
+                rtn_affine(in->x + i + 32 * h, hi, dm + 2 * h, code + 32 * h);
+            pq_put_le16(out, dm[2 * h]);
+            pq_put_le16(out + 2, dm[2 * h + 1]);
+            put_codes(bits, code + 32 * h, out + 4);
+        }
     }
 }
 
 static void enc_q4_1(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {{13.2f, 13.2f, 14.2f, 14.2f, 14.2f, 14.8f, 14.8f, 15.2f,
-                                         15.2f, 15.2f, 15.2f, 15.2f, 15.8f, 15.8f, 15.8f, 15.8f},
-                                        {-0.1f, 0.05f, -0.25f, -0.1f, 0.05f, 0.05f, 0.2f, -0.4f,
-                                         -0.25f, -0.1f, 0.05f, 0.2f, -0.85f, -0.55f, -0.25f,
+    static const struct fit_places p = {{13.2f, 14.0f, 14.2f, 14.8f, 15.2f, 15.2f, 15.4f, 15.4f,
+                                         13.2f, 14.2f, 14.8f, 15.2f, 15.8f, 15.8f, 15.8f, 15.8f},
+                                        {-0.1f, -0.1f, 0.05f, 0.2f, -0.25f, -0.1f, -0.55f, 0.05f,
+                                         0.05f, -0.25f, 0.05f, 0.2f, -0.85f, -0.55f, -0.25f,
                                          0.05f}};
-    enc_offset(in, part[0], 4, &p);
+    enc_lines(in, part[0], 4, &p);
 }
 
 static void enc_q5_1(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {{27.2f, 28.0f, 28.0f, 28.8f, 29.2f, 29.2f, 30.0f, 30.0f,
-                                         30.0f, 30.0f, 30.8f, 30.8f, 31.2f, 31.2f, 31.2f, 31.6f},
-                                        {-0.1f, -0.1f, 0.05f, -0.1f, -0.1f, 0.05f, -0.25f, -0.1f,
-                                         0.05f, 0.2f, -0.1f, 0.05f, -0.1f, 0.05f, 0.2f, -0.55f}};
-    enc_offset(in, part[0], 5, &p);
+    static const struct fit_places p = {{28.0f, 29.2f, 30.0f, 30.0f, 30.8f, 31.2f, 31.2f, 31.6f,
+                                         27.2f, 28.0f, 28.8f, 29.2f, 30.0f, 30.0f, 30.8f, 31.2f},
+                                        {0.05f, -0.1f, -0.1f, 0.05f, -0.1f, -0.1f, 0.05f, -0.55f,
+                                         -0.1f, -0.1f, -0.1f, 0.05f, -0.25f, 0.2f, 0.05f, 0.2f}};
+    enc_lines(in, part[0], 5, &p);
 }
 
 #define PQ_ROWS_GGML                                                              \

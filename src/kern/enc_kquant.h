@@ -18,6 +18,7 @@ struct kline_kind {
     int n;     /* weights in a sub-block */
     float hi;  /* largest code */
     float top; /* largest integer scale and offset */
+    int sets;  /* eights of places to try */
 };
 
 /* A candidate for the stored block. */
@@ -64,102 +65,154 @@ static inline float nearest_int(float v, float lo, float hi)
     return v + PQ_MAGIC - PQ_MAGIC;
 }
 
-/* The best of the integer scales and offsets around a free line, against the stored halves. */
-FIT_INLINE void kline_try(struct kline_kind k, const float *x, const float *w,
-                          const struct fit_line *l, int i, struct kline *b)
+/* A super-block and its sub-blocks by two. */
+struct kquant_run {
+    struct fit_run run;
+    struct two_run two[SUBS / 2];
+};
+
+static inline bool kquant_load(const struct pq_encode_in *in, uint64_t at, int n,
+                               struct kquant_run *r)
 {
-    static const float ds[16] = {0, 0, 0, 0, 0, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 2};
-    static const float dm[16] = {0, -1, 1, -2, 2, 0, -1, 1, -2, 2, 0, -1, 1, -2, 2, 0};
-    float inv = fit_inverse(b->d.value), inv_min = fit_inverse(b->dmin.value);
-    pq_v16 zero = v16_set(0.0f), top = v16_set(k.top), d = v16_set(b->d.value);
-    pq_v16 s = v16_add(v16_load(ds), v16_set(nearest_int(l->s * inv, 0.0f, k.top)));
-    s = v16_clamp(s, zero, top);
-    pq_v16 more = v16_sub(v16_mul(s, d), v16_set(l->s)); /* scale beyond the free one */
-    pq_v16 m = v16_sub(v16_mul(more, v16_set(l->mean)), v16_set(l->m));
-    m = v16_round(v16_clamp(v16_mul(m, v16_set(inv_min)), zero, top));
+    if (!fit_load(in, at, SUPER, &r->run))
+        return false;
+    for (int i = 0; in->search && i < SUPER / n; i += 2) {
+        const float *x = r->run.x + n * i, *w = r->run.w + n * i;
+        two_load(x, x + n, n, r->two[i / 2].x);
+        two_load(w, w + n, n, r->two[i / 2].w);
+    }
+    return true;
+}
+
+/* The best of the integer scales and offsets around two free lines, against the stored halves. */
+FIT_INLINE void kline_try(struct kline_kind k, const struct two_run *t, const struct two_lines *l,
+                          int i, struct kline *b)
+{
+    static const float ds[16] = TWO_EIGHT(0, 0, 0, -1, -1, 1, 1, 1);
+    static const float dm[16] = TWO_EIGHT(0, -1, 1, 0, 1, 0, -1, 1);
+    pq_v16 zero = v16_set(0.0f), top = v16_set(k.top), free_s = v16_two(l->s + i);
+    pq_v16 d = v16_set(b->d.value), inv = v16_set(fit_inverse(b->d.value));
+    pq_v16 dmin = v16_set(b->dmin.value), inv_min = v16_set(fit_inverse(b->dmin.value));
+    pq_v16 s = v16_round(v16_clamp(v16_mul(free_s, inv), zero, top));
+    s = v16_clamp(v16_add(s, v16_load(ds)), zero, top);
+    pq_v16 more = v16_sub(v16_mul(s, d), free_s); /* than the free scale */
+    pq_v16 m = v16_sub(v16_mul(more, v16_two(l->mean + i)), v16_two(l->m + i));
+    m = v16_round(v16_clamp(v16_mul(m, inv_min), zero, top));
     m = v16_clamp(v16_add(m, v16_load(dm)), zero, top);
-    pq_v16 off = v16_sub(zero, v16_mul(m, v16_set(b->dmin.value)));
-    pq_v16 err = v16_sub(zero, fit_line_error(k.hi, x, w, k.n, v16_mul(s, d), off));
-    int best = v16_argmax(err);
-    b->s[i] = v16_lane(s, best);
-    b->m[i] = v16_lane(m, best);
-    b->err -= v16_lane(err, best);
+    pq_v16 off = v16_sub(zero, v16_mul(m, dmin));
+    pq_v16 err = v16_sub(zero, two_line_error(k.hi, t, k.n, v16_mul(s, d), off));
+    float sf[16], mf[16], ef[16];
+    int at[2];
+    v16_two_argmax(err, at);
+    v16_store(sf, s);
+    v16_store(mf, m);
+    v16_store(ef, err);
+    for (int h = 0; h < 2; h++) {
+        b->s[i + h] = sf[at[h]];
+        b->m[i + h] = mf[at[h]];
+        b->err -= ef[at[h]];
+    }
+}
+
+/* Weighted sums of codes, their squares and their products with x, for two sub-blocks. */
+struct code_sums {
+    float q[2], qq[2], qx[2];
+};
+
+FIT_INLINE void sum_codes(struct fit_grid g, const struct two_run *t, int n, pq_v16 s, pq_v16 m,
+                          struct code_sums *out)
+{
+    pq_v16 inv = fit_inverses(s), q = v16_set(0.0f), qq = q, qx = q;
+    for (int j = 0; j < 2 * n; j += PQ_LANES) {
+        pq_v16 x = v16_load(t->x + j), c = fit_snap(g, v16_mul(v16_sub(x, m), inv));
+        pq_v16 wc = v16_mul(v16_load(t->w + j), c);
+        q = v16_add(q, wc);
+        qq = v16_add(qq, v16_mul(wc, c));
+        qx = v16_add(qx, v16_mul(wc, x));
+    }
+    float a[16], b[16], c[16];
+    v16_store(a, v16_two_sum(q));
+    v16_store(b, v16_two_sum(qq));
+    v16_store(c, v16_two_sum(qx));
+    memcpy(out->q, a, sizeof out->q);
+    memcpy(out->qq, b, sizeof out->qq);
+    memcpy(out->qx, c, sizeof out->qx);
+}
+
+/* Sums of the normal equations of x ~ d (s q) - dmin m. */
+struct kline_sums {
+    float ss, sm, mm, sx, mx;
+};
+
+static inline void kline_add(const struct code_sums *c, int h, float s, float m,
+                             struct two_lines *l, int i, struct kline_sums *sum)
+{
+    float w = l->w[i], x = l->x[i], q = c->q[h], qq = c->qq[h], qx = c->qx[h];
+    sum->ss += s * s * qq;
+    sum->sm += s * m * q;
+    sum->mm += m * m * w;
+    sum->sx += s * qx;
+    sum->mx += m * x;
+    l->mean[i] = q / w;
+    float det = w * qq - q * q;
+    if (det > 1e-6f * w * qq) { /* the free line of these codes */
+        l->s[i] = (w * qx - x * q) / det;
+        l->m[i] = (x - l->s[i] * q) / w;
+    }
 }
 
 /* Least squares of d and dmin for the codes of b; also the free line of each sub-block. */
-FIT_INLINE bool kline_refit(struct kline_kind k, const struct fit_run *run, const struct kline *b,
-                            struct fit_line *l, float out[2])
+FIT_INLINE bool kline_refit(struct kline_kind k, const struct kquant_run *r, const struct kline *b,
+                            struct two_lines *l, float out[2])
 {
     const struct fit_grid g = {0.0f, k.hi, false};
-    float ss = 0, sm = 0, mm = 0, sx = 0, mx = 0;
-    for (int i = 0; i < SUPER / k.n; i++) {
-        float s = b->s[i] * b->d.value, m = b->m[i] * b->dmin.value;
-        pq_v16 inv = v16_set(fit_inverse(s)), q1 = v16_set(0.0f), qq = q1, qx = q1, xx = q1,
-               ww = q1;
-        for (int j = k.n * i; j < k.n * (i + 1); j += PQ_LANES) {
-            pq_v16 x = v16_load(run->x + j), w = v16_load(run->w + j);
-            pq_v16 q = fit_snap(g, v16_mul(v16_add(x, v16_set(m)), inv)), wq = v16_mul(w, q);
-            ww = v16_add(ww, w);
-            xx = v16_add(xx, v16_mul(w, x));
-            q1 = v16_add(q1, wq);
-            qq = v16_add(qq, v16_mul(wq, q));
-            qx = v16_add(qx, v16_mul(wq, x));
-        }
-        float W = v16_sum(ww), X = v16_sum(xx), Q = v16_sum(q1), QQ = v16_sum(qq), QX = v16_sum(qx);
-        ss += b->s[i] * b->s[i] * QQ;
-        sm += b->s[i] * b->m[i] * Q;
-        mm += b->m[i] * b->m[i] * W;
-        sx += b->s[i] * QX;
-        mx += b->m[i] * X;
-        float det = W * QQ - Q * Q;
-        l[i].mean = Q / W;
-        if (det > 1e-6f * W * QQ) {
-            l[i].s = (W * QX - X * Q) / det;
-            l[i].m = (X - l[i].s * Q) / W;
-        }
+    struct kline_sums sum = {0};
+    for (int i = 0; i < SUPER / k.n; i += 2) {
+        struct code_sums c;
+        pq_v16 s = v16_mul(v16_two(b->s + i), v16_set(b->d.value));
+        pq_v16 m = v16_mul(v16_two(b->m + i), v16_set(-b->dmin.value));
+        sum_codes(g, &r->two[i / 2], k.n, s, m, &c);
+        for (int h = 0; h < 2; h++)
+            kline_add(&c, h, b->s[i + h], b->m[i + h], l, i + h, &sum);
     }
-    /* x ~ d (s q) - dmin m */
-    float det = ss * mm - sm * sm;
-    if (det > 1e-6f * ss * mm) {
-        out[0] = (sx * mm - mx * sm) / det;
-        out[1] = (sx * sm - mx * ss) / det;
-    } else {
-        out[0] = ss > 0.0f ? sx / ss : 0.0f;
-        out[1] = 0.0f;
-    }
+    float det = sum.ss * sum.mm - sum.sm * sum.sm;
+    bool both = det > 1e-6f * sum.ss * sum.mm;
+    out[0] =
+        both ? (sum.sx * sum.mm - sum.mx * sum.sm) / det : sum.sx / (sum.ss > 0.0f ? sum.ss : 1.0f);
+    out[1] = both ? (sum.sx * sum.sm - sum.mx * sum.ss) / det : 0.0f;
     return out[0] > 0.0f && out[1] >= 0.0f;
 }
 
-FIT_INLINE void kline_all(struct kline_kind k, const struct fit_run *run, const struct fit_line *l,
-                          float d, float dmin, struct kline *b)
+FIT_INLINE void kline_all(struct kline_kind k, const struct kquant_run *r,
+                          const struct two_lines *l, const float d[2], struct kline *b)
 {
-    b->d = fit_half(d, run);
-    b->dmin = fit_half(dmin, run);
+    b->d = fit_half(d[0], &r->run);
+    b->dmin = fit_half(d[1], &r->run);
     b->err = 0.0f;
-    for (int i = 0; i < SUPER / k.n; i++)
-        kline_try(k, run->x + k.n * i, run->w + k.n * i, &l[i], i, b);
+    for (int i = 0; i < SUPER / k.n; i += 2)
+        kline_try(k, &r->two[i / 2], l, i, b);
 }
 
 FIT_INLINE void kline_search(struct kline_kind k, const struct fit_places *p,
-                             const struct fit_run *run, struct kline *best)
+                             const struct kquant_run *r, struct kline *best)
 {
-    struct fit_line l[SUBS];
-    float s[SUBS], m[SUBS], ws[SUBS], wm[SUBS], next[2];
+    struct two_lines l = {0};
+    float m[SUBS], d[2];
     int subs = SUPER / k.n;
-    for (int i = 0; i < subs; i++) {
-        l[i] = fit_line(k.hi, true, run->x + k.n * i, run->w + k.n * i, k.n, p);
-        s[i] = l[i].s;
-        m[i] = -l[i].m;
-        ws[i] = l[i].qq;
-        wm[i] = l[i].ww;
+    for (int i = 0; i < subs; i += 2) {
+        struct two_run t = r->two[i / 2];
+        two_best_lines(k.hi, true, &t, k.n, p, k.sets, i, &l);
+        m[i] = -l.m[i];
+        m[i + 1] = -l.m[i + 1];
     }
-    kline_all(k, run, l, best_unit(s, ws, subs, k.top), best_unit(m, wm, subs, k.top), best);
-    for (int round = 0; round < 1 && kline_refit(k, run, best, l, next); round++) {
+    d[0] = best_unit(l.s, l.qq, subs, k.top);
+    d[1] = best_unit(m, l.w, subs, k.top);
+    kline_all(k, r, &l, d, best);
+    if (kline_refit(k, r, best, &l, d)) {
         struct kline b;
-        kline_all(k, run, l, next[0], next[1], &b);
-        if (!(b.err < best->err))
-            break;
-        *best = b;
+        kline_all(k, r, &l, d, &b);
+        if (b.err < best->err)
+            *best = b;
     }
 }
 
@@ -196,21 +249,21 @@ FIT_INLINE void kline_block(struct kline_kind k, const struct fit_places *p,
                             const struct pq_encode_in *in, uint64_t at, struct kline_out *out)
 {
     const struct fit_grid g = {0.0f, k.hi, false};
-    struct fit_run run;
+    struct kquant_run r;
     struct kline b = {0};
     memset(out, 0, sizeof *out);
-    if (!fit_load(in, at, SUPER, &run))
+    if (!kquant_load(in, at, k.n, &r))
         return;
     if (in->search)
-        kline_search(k, p, &run, &b);
+        kline_search(k, p, &r, &b);
     else
-        kline_rtn(k, &run, &b);
+        kline_rtn(k, &r.run, &b);
     out->d = b.d.bits;
     out->dmin = b.dmin.bits;
     for (int i = 0; i < SUPER / k.n; i++) {
         out->s[i] = (uint8_t)b.s[i];
         out->m[i] = (uint8_t)b.m[i];
-        near_codes(g, run.x + k.n * i, k.n, b.s[i] * b.d.value, -(b.m[i] * b.dmin.value),
+        near_codes(g, r.run.x + k.n * i, k.n, b.s[i] * b.d.value, -(b.m[i] * b.dmin.value),
                    out->code + k.n * i);
     }
 }
@@ -228,11 +281,11 @@ static inline void put_pairs(const uint8_t *code, uint8_t *qs)
 
 static void enc_q2_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {{2.45f, 2.6f, 2.9f, 3.2f, 3.2f, 3.35f, 3.35f, 3.65f, 3.65f,
-                                         3.65f, 3.65f, 3.95f, 4.1f, 4.1f, 4.7f, 5.0f},
-                                        {-0.2f, -0.0f, 0.3f, -0.1f, -0.0f, -0.4f, -0.3f, -1.0f,
-                                         -0.3f, -0.1f, 0.1f, -1.0f, -0.9f, -0.7f, -0.7f, -0.3f}};
-    const struct kline_kind k = {16, 3.0f, 15.0f};
+    static const struct fit_places p = {{2.45f, 3.2f, 3.35f, 3.5f, 3.65f, 3.8f, 3.8f, 4.1f, 2.6f,
+                                         2.9f, 3.35f, 3.65f, 3.95f, 4.1f, 4.7f, 5.0f},
+                                        {-0.2f, -0.1f, -0.0f, -0.4f, -0.6f, -0.9f, -0.0f, -0.5f,
+                                         -0.0f, 0.3f, -0.3f, 0.1f, -1.0f, -0.9f, -0.7f, -0.3f}};
+    const struct kline_kind k = {16, 3.0f, 15.0f, 2};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 84) {
         struct kline_out o;
@@ -260,17 +313,16 @@ static inline void put_scales_45(const struct kline_out *o, uint8_t *p)
 static inline void put_halves(const uint8_t *code, uint8_t *qs)
 {
     for (int c = 0; c < 4; c++)
-        for (int l = 0; l < 32; l++)
-            qs[32 * c + l] = (uint8_t)((code[64 * c + l] & 15) | code[64 * c + 32 + l] << 4);
+        put_nibble_pairs(code + 64 * c, 32, qs + 32 * c);
 }
 
 static void enc_q4_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {{13.2f, 13.8f, 14.0f, 14.0f, 14.4f, 14.8f, 15.0f, 15.0f,
-                                         15.2f, 15.2f, 15.2f, 15.6f, 15.6f, 15.8f, 15.8f, 16.0f},
-                                        {-0.1f, -0.1f, 0.05f, 0.2f, -0.25f, 0.2f, -0.25f, -0.1f,
-                                         -0.1f, 0.05f, 0.2f, -0.7f, -0.55f, -0.4f, 0.05f, -0.25f}};
-    const struct kline_kind k = {32, 15.0f, 63.0f};
+    static const struct fit_places p = {{13.2f, 14.0f, 14.2f, 15.2f, 15.2f, 15.2f, 15.4f, 15.6f,
+                                         13.8f, 14.4f, 14.8f, 15.0f, 15.0f, 15.6f, 15.8f, 16.0f},
+                                        {-0.1f, -0.1f, 0.05f, -0.25f, -0.1f, 0.05f, -0.55f, 0.05f,
+                                         -0.1f, -0.25f, 0.2f, -0.25f, -0.1f, -0.7f, -0.4f, -0.25f}};
+    const struct kline_kind k = {32, 15.0f, 63.0f, 2};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 144) {
         struct kline_out o;
@@ -284,11 +336,11 @@ static void enc_q4_k(const struct pq_encode_in *in, void *const part[])
 
 static void enc_q5_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {{27.2f, 28.0f, 28.0f, 29.2f, 29.2f, 29.2f, 30.0f, 30.0f,
-                                         30.0f, 30.0f, 30.8f, 30.8f, 31.2f, 31.2f, 31.2f, 31.6f},
-                                        {-0.1f, -0.1f, 0.05f, -0.25f, -0.1f, 0.05f, -0.25f, -0.1f,
-                                         0.05f, 0.2f, -0.1f, 0.05f, -0.1f, 0.05f, 0.2f, -0.55f}};
-    const struct kline_kind k = {32, 31.0f, 63.0f};
+    static const struct fit_places p = {{28.0f, 29.2f, 30.0f, 30.0f, 30.8f, 31.2f, 31.2f, 31.6f,
+                                         27.2f, 28.0f, 29.2f, 29.2f, 30.0f, 30.0f, 30.8f, 31.2f},
+                                        {0.05f, -0.1f, -0.1f, 0.05f, -0.1f, -0.1f, 0.05f, -0.55f,
+                                         -0.1f, -0.1f, -0.25f, 0.05f, -0.25f, 0.2f, 0.05f, 0.2f}};
+    const struct kline_kind k = {32, 31.0f, 63.0f, 2};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 176) {
         struct kline_out o;
@@ -310,6 +362,8 @@ struct kscale_kind {
     int n;             /* weights in a sub-block */
     struct fit_grid g; /* codes */
     float lo, hi;      /* integer scales */
+    float stride;      /* between the integers of the first search */
+    int sets;          /* eights of places to try */
 };
 
 struct kscale {
@@ -348,60 +402,68 @@ static inline float best_signed_unit(const struct kscale_kind *k, const float *v
     return v16_lane(u, v16_argmax(v16_mul(u, qv)));
 }
 
-FIT_INLINE void kscale_all(struct kscale_kind k, const struct fit_run *run, const float *free,
-                           float d, struct kscale *b)
+/* The best integer scales around free ones, `stride` apart, against the stored half. */
+FIT_INLINE void kscale_try(struct kscale_kind k, const struct two_run *t, const float *scales,
+                           float stride, int i, struct kscale *b)
 {
-    static const float steps[16] = {0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5, -6, 6, -7, 7, -8};
-    b->d = fit_half(d, run);
-    b->err = 0.0f;
-    for (int i = 0; i < SUPER / k.n; i++) {
-        float c = nearest_int(free[i] * fit_inverse(b->d.value), k.lo, k.hi);
-        pq_v16 s = v16_add(v16_load(steps), v16_set(c));
-        s = v16_clamp(s, v16_set(k.lo), v16_set(k.hi));
-        pq_v16 err = fit_scale_error(k.g, run->x + k.n * i, run->w + k.n * i, k.n,
-                                     v16_mul(s, v16_set(b->d.value)));
-        err = v16_sub(v16_set(0.0f), err);
-        int best = v16_argmax(err);
-        b->s[i] = v16_lane(s, best);
-        b->err -= v16_lane(err, best);
+    static const float steps[16] = TWO_EIGHT(0, -1, 1, -2, 2, -3, 3, -4);
+    pq_v16 d = v16_set(b->d.value), inv = v16_set(fit_inverse(b->d.value));
+    pq_v16 lo = v16_set(k.lo), hi = v16_set(k.hi);
+    pq_v16 s = v16_round(v16_clamp(v16_mul(v16_two(scales + i), inv), lo, hi));
+    s = v16_clamp(v16_add(s, v16_mul(v16_load(steps), v16_set(stride))), lo, hi);
+    pq_v16 err = v16_sub(v16_set(0.0f), two_error(k.g, t, k.n, v16_mul(s, d)));
+    float sf[16], ef[16];
+    int at[2];
+    v16_two_argmax(err, at);
+    v16_store(sf, s);
+    v16_store(ef, err);
+    for (int h = 0; h < 2; h++) {
+        b->s[i + h] = sf[at[h]];
+        b->err -= ef[at[h]];
     }
 }
 
-/* Least squares of d for the codes of b. */
-FIT_INLINE float kscale_refit(struct kscale_kind k, const struct fit_run *run,
-                              const struct kscale *b, float *free)
+FIT_INLINE void kscale_all(struct kscale_kind k, const struct kquant_run *r, const float *scales,
+                           float stride, float d, struct kscale *b)
+{
+    b->d = fit_half(d, &r->run);
+    b->err = 0.0f;
+    for (int i = 0; i < SUPER / k.n; i += 2)
+        kscale_try(k, &r->two[i / 2], scales, stride, i, b);
+}
+
+/* Least squares of d for the codes of b; also the free scale of each sub-block. */
+FIT_INLINE float kscale_refit(struct kscale_kind k, const struct kquant_run *r,
+                              const struct kscale *b, float *scales)
 {
     float ss = 0.0f, sx = 0.0f;
-    for (int i = 0; i < SUPER / k.n; i++) {
-        pq_v16 inv = v16_set(fit_inverse(b->s[i] * b->d.value)), qq = v16_set(0.0f), qx = qq;
-        for (int j = k.n * i; j < k.n * (i + 1); j += PQ_LANES) {
-            pq_v16 x = v16_load(run->x + j), w = v16_load(run->w + j);
-            pq_v16 q = fit_snap(k.g, v16_mul(x, inv)), wq = v16_mul(w, q);
-            qq = v16_add(qq, v16_mul(wq, q));
-            qx = v16_add(qx, v16_mul(wq, x));
+    for (int i = 0; i < SUPER / k.n; i += 2) {
+        struct code_sums c;
+        pq_v16 s = v16_mul(v16_two(b->s + i), v16_set(b->d.value));
+        sum_codes(k.g, &r->two[i / 2], k.n, s, v16_set(0.0f), &c);
+        for (int h = 0; h < 2; h++) {
+            ss += b->s[i + h] * b->s[i + h] * c.qq[h];
+            sx += b->s[i + h] * c.qx[h];
+            if (c.qq[h] > 0.0f && b->s[i + h] != 0.0f)
+                scales[i + h] = c.qx[h] / c.qq[h];
         }
-        float QQ = v16_sum(qq), QX = v16_sum(qx);
-        ss += b->s[i] * b->s[i] * QQ;
-        sx += b->s[i] * QX;
-        if (QQ > 0.0f && b->s[i] != 0.0f)
-            free[i] = QX / QQ;
     }
     return ss > 0.0f ? sx / ss : 0.0f;
 }
 
-FIT_INLINE void kscale_search(struct kscale_kind k, const float places[16],
-                              const struct fit_run *run, struct kscale *best)
+FIT_INLINE void kscale_search(struct kscale_kind k, const float *places, const struct kquant_run *r,
+                              struct kscale *best)
 {
-    float free[SUBS], w[SUBS];
-    for (int i = 0; i < SUPER / k.n; i++) {
-        free[i] = fit_scale(k.g, run->x + k.n * i, run->w + k.n * i, k.n, places);
-        w[i] = 1.0f;
+    float scales[SUBS], w[SUBS];
+    for (int i = 0; i < SUPER / k.n; i += 2) {
+        two_scales(k.g, &r->two[i / 2], k.n, places, k.sets, scales + i);
+        w[i] = w[i + 1] = 1.0f;
     }
-    kscale_all(k, run, free, best_signed_unit(&k, free, w), best);
-    float d = kscale_refit(k, run, best, free);
+    kscale_all(k, r, scales, k.stride, best_signed_unit(&k, scales, w), best);
+    float d = kscale_refit(k, r, best, scales);
     struct kscale b;
     if (d != 0.0f) {
-        kscale_all(k, run, free, d, &b);
+        kscale_all(k, r, scales, 1.0f, d, &b);
         if (b.err < best->err)
             *best = b;
     }
@@ -410,15 +472,15 @@ FIT_INLINE void kscale_search(struct kscale_kind k, const float places[16],
 /* The extreme of each sub-block on the grid's lowest point. */
 FIT_INLINE void kscale_rtn(struct kscale_kind k, const struct fit_run *run, struct kscale *b)
 {
-    float free[SUBS], ext = 0.0f;
+    float scales[SUBS], ext = 0.0f;
     for (int i = 0; i < SUPER / k.n; i++) {
-        free[i] = fit_extreme(run->x + k.n * i, k.n) / (k.g.iq4 ? -127.0f : k.g.lo);
-        if ((free[i] < 0 ? -free[i] : free[i]) > (ext < 0 ? -ext : ext))
-            ext = free[i];
+        scales[i] = fit_extreme(run->x + k.n * i, k.n) / (k.g.iq4 ? -127.0f : k.g.lo);
+        if ((scales[i] < 0 ? -scales[i] : scales[i]) > (ext < 0 ? -ext : ext))
+            ext = scales[i];
     }
     b->d = fit_half(ext / k.lo, run);
     for (int i = 0; i < SUPER / k.n; i++)
-        b->s[i] = nearest_int(free[i] * fit_inverse(b->d.value), k.lo, k.hi);
+        b->s[i] = nearest_int(scales[i] * fit_inverse(b->d.value), k.lo, k.hi);
 }
 
 struct kscale_out {
@@ -430,29 +492,29 @@ struct kscale_out {
 FIT_INLINE void kscale_block(struct kscale_kind k, const float places[16],
                              const struct pq_encode_in *in, uint64_t at, struct kscale_out *out)
 {
-    struct fit_run run;
+    struct kquant_run r;
     struct kscale b = {0};
     memset(out, 0, sizeof *out);
-    if (!fit_load(in, at, SUPER, &run)) {
+    if (!kquant_load(in, at, k.n, &r)) {
         memset(out->code, k.g.iq4 ? 8 : (int)-k.g.lo, SUPER);
         return;
     }
     if (in->search)
-        kscale_search(k, places, &run, &b);
+        kscale_search(k, places, &r, &b);
     else
-        kscale_rtn(k, &run, &b);
+        kscale_rtn(k, &r.run, &b);
     out->d = b.d.bits;
     for (int i = 0; i < SUPER / k.n; i++) {
         out->s[i] = (int8_t)b.s[i];
-        near_codes(k.g, run.x + k.n * i, k.n, b.s[i] * b.d.value, 0.0f, out->code + k.n * i);
+        near_codes(k.g, r.run.x + k.n * i, k.n, b.s[i] * b.d.value, 0.0f, out->code + k.n * i);
     }
 }
 
 static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const float places[16] = {-4.45f, -4.35f, -4.25f, -4.15f, -4.05f, -3.95f, -3.8f, -3.65f,
-                                     -3.4f,  -3.3f,  -2.9f,  -2.3f,  -2.05f, 2.63f,  3.04f, 3.19f};
-    const struct kscale_kind k = {16, {-4.0f, 3.0f, false}, -32.0f, 31.0f};
+    static const float places[16] = {-4.45f, -4.2f,  -4.0f,  -3.75f, -3.4f, -2.3f, 2.92f,  3.19f,
+                                     -4.35f, -4.15f, -3.95f, -3.65f, -3.3f, -2.9f, -2.05f, 2.63f};
+    const struct kscale_kind k = {16, {-4.0f, 3.0f, false}, -32.0f, 31.0f, 1.0f, 2};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 110) {
         struct kscale_out o;
@@ -473,9 +535,10 @@ static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
 
 static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const float places[16] = {-32.4f, -32.0f, -31.6f, -31.2f, -30.0f, -29.2f, -28.8f, -28.0f,
-                                     -26.0f, -24.0f, 22.1f,  22.86f, 25.19f, 27.13f, 30.61f, 31.0f};
-    const struct kscale_kind k = {16, {-32.0f, 31.0f, false}, -128.0f, 127.0f};
+    static const float places[16] = {-32.4f, -32.0f, -30.0f, -28.0f, -26.0f, 27.12f,
+                                     29.06f, 31.0f,  -31.6f, -31.2f, -29.2f, -28.8f,
+                                     -24.0f, 22.1f,  22.86f, 25.19f};
+    const struct kscale_kind k = {16, {-32.0f, 31.0f, false}, -128.0f, 127.0f, 2.0f, 2};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 210) {
         struct kscale_out o;
@@ -495,7 +558,7 @@ static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
 
 static void enc_iq4_xs(const struct pq_encode_in *in, void *const part[])
 {
-    const struct kscale_kind k = {32, {0.0f, 0.0f, true}, -32.0f, 31.0f};
+    const struct kscale_kind k = {32, {0.0f, 0.0f, true}, -32.0f, 31.0f, 1.0f, 2};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 136) {
         struct kscale_out o;

@@ -252,6 +252,83 @@ LANE_INLINE float v16_lane(pq_v16 a, int i)
     return f[i];
 }
 
+/* ---- two by eight: even lanes belong to one thing, odd lanes to another ---- */
+
+/* p[0] in every even lane, p[1] in every odd one. */
+static inline pq_v16 v16_two(const float *p)
+{
+    pq_v16 v;
+    double d;
+    memcpy(&d, p, sizeof d);
+#if PQ_LANE_WIDTH == 16
+    v.r[0] = _mm512_castpd_ps(_mm512_set1_pd(d));
+#elif PQ_LANE_WIDTH == 8
+    v.r[0] = v.r[1] = _mm256_castpd_ps(_mm256_set1_pd(d));
+#else
+    for (int i = 0; i < PQ_LANES / 2; i++)
+        memcpy((char *)&v + 8 * i, &d, sizeof d);
+#endif
+    return v;
+}
+
+/* Lane i gets lane i ^ n, for n = 8, 4 or 2. */
+static inline pq_v16 v16_swap(pq_v16 a, int n)
+{
+#if PQ_LANE_WIDTH == 16
+    if (n == 8)
+        return (pq_v16){{_mm512_shuffle_f32x4(a.r[0], a.r[0], 0x4e)}};
+    if (n == 4)
+        return (pq_v16){{_mm512_shuffle_f32x4(a.r[0], a.r[0], 0xb1)}};
+    return (pq_v16){{_mm512_permute_ps(a.r[0], 0x4e)}};
+#elif PQ_LANE_WIDTH == 8
+    if (n == 8)
+        return (pq_v16){{a.r[1], a.r[0]}};
+    for (int i = 0; i < 2; i++)
+        a.r[i] =
+            n == 4 ? _mm256_permute2f128_ps(a.r[i], a.r[i], 1) : _mm256_permute_ps(a.r[i], 0x4e);
+    return a;
+#else
+    float f[PQ_LANES], g[PQ_LANES];
+    v16_store(f, a);
+    for (int i = 0; i < PQ_LANES; i++)
+        g[i] = f[i ^ n];
+    return v16_load(g);
+#endif
+}
+
+/* Every lane gets the sum (the maximum) over the lanes of its kind. */
+static inline pq_v16 v16_two_sum(pq_v16 a)
+{
+    for (int n = 8; n > 1; n /= 2)
+        a = v16_add(a, v16_swap(a, n));
+    return a;
+}
+
+static inline pq_v16 v16_two_max(pq_v16 a)
+{
+    for (int n = 8; n > 1; n /= 2)
+        a = v16_max(a, v16_swap(a, n));
+    return a;
+}
+
+/* For each kind, the first lane that holds its largest value. */
+static inline void v16_two_argmax(pq_v16 a, int at[2])
+{
+#if PQ_LANE_WIDTH == 16
+    uint32_t top = _mm512_cmp_ps_mask(a.r[0], v16_two_max(a).r[0], _CMP_EQ_OQ);
+    at[0] = __builtin_ctz((top & 0x5555u) | 0x10000u) & 15;
+    at[1] = __builtin_ctz((top & 0xaaaau) | 0x20000u) & 15;
+#else
+    float f[PQ_LANES];
+    v16_store(f, a);
+    at[0] = 0;
+    at[1] = 1;
+    for (int i = 2; i < PQ_LANES; i++)
+        if (f[i] > f[at[i & 1]])
+            at[i & 1] = i;
+#endif
+}
+
 /* Lanes hold integers that fit int32; out gets their lowest bytes. */
 LANE_INLINE void v16_bytes(pq_v16 a, uint8_t *out)
 {
