@@ -85,13 +85,15 @@ static double rotated_share(const struct pq_hparams *hp)
     return share;
 }
 
-static void put_rope(json_t *j, const struct pq_hparams *hp)
+static void put_rope(json_t *j, const struct pq_network *net)
 {
+    const struct pq_hparams *hp = &net->hp;
     json_object_set_new(j, "rope_theta", number(hp->rope_theta));
     json_object_set_new(j, "partial_rotary_factor", json_real(rotated_share(hp)));
     json_object_set_new(j, "rope_scaling", scaling(hp));
-    json_object_set_new(j, "original_max_position_embeddings",
-                        json_integer(hp->original_max_position));
+    if (net->arch == &pq_arch_phi3) /* Phi-3 has it always, Phi never */
+        json_object_set_new(j, "original_max_position_embeddings",
+                            json_integer(hp->original_max_position));
 }
 
 json_t *pq_network_config(const struct pq_network *net)
@@ -107,7 +109,7 @@ json_t *pq_network_config(const struct pq_network *net)
     json_object_set_new(j, "torch_dtype", json_string(hp->dtype ? hp->dtype : "bfloat16"));
     json_object_set_new(j, "use_cache", json_true());
     put_sizes(j, hp);
-    put_rope(j, hp);
+    put_rope(j, net);
     put_ids(j, hp);
     return j;
 }

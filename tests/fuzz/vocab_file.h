@@ -36,8 +36,8 @@ static void load_vocab_file(const char *name, const uint8_t *data, size_t size)
     if (!vocab_dir[0])
         make_vocab_dir();
     snprintf(path, sizeof path, "%s/%s", vocab_dir, name);
-    if (pq_file_write(path, data, size, NULL) < 0)
-        abort();
+    FILE *f = fopen(path, "wb"); /* not pq_file_write, which waits for the disk */
+    REQUIRE(f && fwrite(data, 1, size, f) == size && !fclose(f));
     if (pq_vocab_load(&v, &a, vocab_dir, 600, NULL) == PQ_OK) {
         REQUIRE(pq_vocab_tokenizer_json(&v, &j, NULL) == PQ_OK);
         json_decref(j);

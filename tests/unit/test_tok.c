@@ -66,9 +66,9 @@ static int drop_folder(void **state)
 
 static void put_bytes(struct folder *f, const char *name, const void *data, size_t size)
 {
-    struct pq_err e = {0};
-    if (pq_file_write(pq_path_join(&f->a, f->path, name), data, size, &e) < 0)
-        fail_msg("%s", e.msg);
+    /* not pq_file_write, which waits for the disk: there are thousands of these */
+    FILE *out = fopen(pq_path_join(&f->a, f->path, name), "wb");
+    assert_true(out && fwrite(data, 1, size, out) == size && !fclose(out));
 }
 
 static void put_text(struct folder *f, const char *name, const char *text)
