@@ -39,7 +39,7 @@ static double rate(const struct pq_scheme *s, const struct pq_kern *k, enum pq_s
     for (int i = 0; i < PQ_MAX_PARTS; i++)
         part[i] = out[i];
     double best = 1e9, begin = now();
-    for (int run = 0; run < 50 && now() - begin < 0.3; run++) {
+    while (now() - begin < 0.2) {
         double t = now();
         for (int r = 0; r < ROWS; r++)
             pq_scheme_encode(s, k, solver, x + r * COLS, NULL, COLS, part);

@@ -62,7 +62,8 @@ static inline void fit_weights(const float *h, int n, struct fit_run *run)
         pq_v16 x = v16_load(run->x + j);
         sum = v16_add(sum, v16_mul(x, x));
     }
-    pq_v16 sigma2 = v16_set(2.0f * v16_sum(sum) / (float)n);
+    /* Never zero, for the sake of runs of zeros. */
+    pq_v16 sigma2 = v16_max(v16_set(2.0f * v16_sum(sum) / (float)n), v16_set(0x1p-60f));
     for (int j = 0; j < n; j += PQ_LANES) {
         pq_v16 hj = v16_set(1.0f);
         if (hmax > 0.0f)

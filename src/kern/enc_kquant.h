@@ -285,7 +285,7 @@ static void enc_q2_k(const struct pq_encode_in *in, void *const part[])
                                          2.9f, 3.35f, 3.65f, 3.95f, 4.1f, 4.7f, 5.0f},
                                         {-0.2f, -0.1f, -0.0f, -0.4f, -0.6f, -0.9f, -0.0f, -0.5f,
                                          -0.0f, 0.3f, -0.3f, 0.1f, -1.0f, -0.9f, -0.7f, -0.3f}};
-    const struct kline_kind k = {16, 3.0f, 15.0f, 2};
+    const struct kline_kind k = {16, 3.0f, 15.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 84) {
         struct kline_out o;
@@ -322,7 +322,7 @@ static void enc_q4_k(const struct pq_encode_in *in, void *const part[])
                                          13.8f, 14.4f, 14.8f, 15.0f, 15.0f, 15.6f, 15.8f, 16.0f},
                                         {-0.1f, -0.1f, 0.05f, -0.25f, -0.1f, 0.05f, -0.55f, 0.05f,
                                          -0.1f, -0.25f, 0.2f, -0.25f, -0.1f, -0.7f, -0.4f, -0.25f}};
-    const struct kline_kind k = {32, 15.0f, 63.0f, 2};
+    const struct kline_kind k = {32, 15.0f, 63.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 144) {
         struct kline_out o;
@@ -340,7 +340,7 @@ static void enc_q5_k(const struct pq_encode_in *in, void *const part[])
                                          27.2f, 28.0f, 29.2f, 29.2f, 30.0f, 30.0f, 30.8f, 31.2f},
                                         {0.05f, -0.1f, -0.1f, 0.05f, -0.1f, -0.1f, 0.05f, -0.55f,
                                          -0.1f, -0.1f, -0.25f, 0.05f, -0.25f, 0.2f, 0.05f, 0.2f}};
-    const struct kline_kind k = {32, 31.0f, 63.0f, 2};
+    const struct kline_kind k = {32, 31.0f, 63.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 176) {
         struct kline_out o;
@@ -514,7 +514,7 @@ static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
 {
     static const float places[16] = {-4.45f, -4.2f,  -4.0f,  -3.75f, -3.4f, -2.3f, 2.92f,  3.19f,
                                      -4.35f, -4.15f, -3.95f, -3.65f, -3.3f, -2.9f, -2.05f, 2.63f};
-    const struct kscale_kind k = {16, {-4.0f, 3.0f, false}, -32.0f, 31.0f, 1.0f, 2};
+    const struct kscale_kind k = {16, {-4.0f, 3.0f, false}, -32.0f, 31.0f, 1.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 110) {
         struct kscale_out o;
@@ -538,7 +538,7 @@ static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
     static const float places[16] = {-32.4f, -32.0f, -30.0f, -28.0f, -26.0f, 27.12f,
                                      29.06f, 31.0f,  -31.6f, -31.2f, -29.2f, -28.8f,
                                      -24.0f, 22.1f,  22.86f, 25.19f};
-    const struct kscale_kind k = {16, {-32.0f, 31.0f, false}, -128.0f, 127.0f, 2.0f, 2};
+    const struct kscale_kind k = {16, {-32.0f, 31.0f, false}, -128.0f, 127.0f, 2.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 210) {
         struct kscale_out o;
@@ -558,7 +558,7 @@ static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
 
 static void enc_iq4_xs(const struct pq_encode_in *in, void *const part[])
 {
-    const struct kscale_kind k = {32, {0.0f, 0.0f, true}, -32.0f, 31.0f, 1.0f, 2};
+    const struct kscale_kind k = {32, {0.0f, 0.0f, true}, -32.0f, 31.0f, 1.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 136) {
         struct kscale_out o;
