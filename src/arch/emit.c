@@ -36,8 +36,9 @@ static json_t *scaling(const struct pq_hparams *hp)
     json_object_set_new(j, "type", json_string("longrope"));
     json_object_set_new(j, "long_factor", factors(hp->long_factor, hp->rot_dims / 2));
     json_object_set_new(j, "short_factor", factors(hp->short_factor, hp->rot_dims / 2));
-    /* The usual value stays unsaid: transformers 4 accepts no fourth member. */
-    if ((float)hp->attn_factor != (float)pq_longrope_factor(hp))
+    /* The usual value stays unsaid: transformers 4 accepts no fourth member. 0 is "not known yet".
+     */
+    if (hp->attn_factor > 0 && (float)hp->attn_factor != (float)pq_longrope_factor(hp))
         json_object_set_new(j, "attention_factor", number(hp->attn_factor));
     return j;
 }
