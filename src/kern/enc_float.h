@@ -3,6 +3,7 @@
 #define PQ_KERN_ENC_FLOAT_H
 
 #include "base/num.h"
+#include "kern/kern.h"
 #include "kern/lanes.h"
 
 static void enc_f32(const struct pq_encode_in *in, void *const part[])

@@ -1,8 +1,8 @@
 /*
  * Compute kernels behind one table. A level ("c", "avx2", "avx512", "neon") fills in what it has
  * over the C reference; every level gives the same bytes, so files do not depend on the machine.
- * Kernels see pointers and counts: they never allocate, log, lock or fail. SPDX-License-Identifier:
- * MIT
+ * Kernels see pointers and counts: they never allocate, log, lock or fail.
+ * SPDX-License-Identifier: MIT
  */
 #ifndef PQ_KERN_KERN_H
 #define PQ_KERN_KERN_H

@@ -38,12 +38,12 @@ struct pq_scheme {
     const char *name;  /* as users write it: "q4_k", "affine4g64", "int4g32", "bf16" */
     const char *about; /* one line for help */
     enum pq_family family;
-    int bits;           /* of one code */
-    uint32_t group;     /* weights per scale; 0 = the whole row */
-    uint32_t block;     /* the row length must be a multiple of this */
-    enum pq_dtype aux;  /* stored type of scales and offsets; PQ_DTYPES when there are none */
-    bool symmetric;     /* no offset */
-    uint32_t ggml_type; /* id in GGUF files, or PQ_NO_GGML_TYPE */
+    int bits;                /* of one code */
+    uint32_t group;          /* weights per scale; 0 = the whole row */
+    uint32_t block;          /* the row length must be a multiple of this */
+    enum pq_dtype aux;       /* stored type of scales and offsets; PQ_DTYPES when there are none */
+    bool symmetric;          /* no offset */
+    uint32_t ggml_type;      /* id in GGUF files, or PQ_NO_GGML_TYPE */
     enum pq_encoder encoder; /* PQ_ENC_NONE: can be read only */
     enum pq_dtype dtype;     /* PQ_FAM_FLOAT: the element type; else PQ_DTYPES */
     double rms_bound; /* relative RMS error that search stays under on normal weights (tests) */
