@@ -10,7 +10,7 @@
 #include "kern/kern.h"
 #include "kern/lanes.h"
 
-#define FIT_INLINE static inline __attribute__((always_inline))
+#define FIT_INLINE LANE_INLINE
 
 enum { FIT_MAX = 256 };
 

@@ -16,8 +16,13 @@
 
 enum { PQ_LANES = 16 };
 
-/* A level is one large unit: left to itself the compiler stops inlining single instructions. */
+/* A level is one large unit: left to itself the compiler stops inlining single instructions. In the
+ * plain level an operation is a loop, and inlining them all would only make it slow to compile. */
+#if defined PQ_LANES_PLAIN
+#define LANE_INLINE static inline
+#else
 #define LANE_INLINE static inline __attribute__((always_inline))
+#endif
 
 /* A register of the level and what has no operator in C. */
 #if defined PQ_LANES_PLAIN
