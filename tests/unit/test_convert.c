@@ -280,6 +280,7 @@ static void full_disk(void **state)
     (void)state;
     struct pq_err e = {0};
     struct pq_quantize_options o = options(fixture("phi4-mini"), in_scratch("disk"));
+    o.solver = "rtn";
     o.threads = 1;
     o.name = "d";
     assert_int_equal(quantize(&o, &e), PQ_OK);
@@ -314,6 +315,7 @@ static void out_of_memory(void **state)
         for (;; n += n / 8 + 1) {
             struct pq_err e = {0};
             struct pq_quantize_options o = options(fixture("phi4-mini"), in_scratch("mem"));
+            o.solver = "rtn";
             o.threads = 1;
             o.name = "m";
             pq_mem_fail_after(n, once);
