@@ -3,7 +3,8 @@
 # Ubuntu and their kin. Quick and silent when nothing is missing. SPDX-License-Identifier: MIT
 set -eu
 
-build_packages="cmake ninja-build gcc g++ pkg-config libjansson-dev"
+build_packages="cmake ninja-build gcc g++ pkg-config libjansson-dev
+protobuf-c-compiler libprotobuf-c-dev"
 test_packages="libcmocka-dev python3 python3-venv git clang"
 # Wanted by some tests, which are left out where the distribution lacks them.
 optional_packages="clang-format-14 libclang-rt-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
@@ -65,7 +66,8 @@ tests) wanted="$build_packages $test_packages" optional=$optional_packages ;;
 esac
 
 if ! command -v apt-get >/dev/null; then
-    say "no apt-get here. Needed: a C17 compiler, CMake >= 3.25, Ninja, pkg-config, Jansson >= 2.13"
+    say "no apt-get here. Needed: a C17 compiler, CMake >= 3.25, Ninja, pkg-config, Jansson >= 2.13,"
+    say "protobuf-c with its compiler"
     say "(and for the tests: cmocka, Python >= 3.10 with venv, git, clang). Going on without."
     exit 0
 fi

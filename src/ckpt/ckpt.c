@@ -12,6 +12,7 @@ static const struct pq_ckpt_kind *const kinds[] = {
     &pq_ckpt_kind_safetensors,
     &pq_ckpt_kind_torch,
     &pq_ckpt_kind_gguf,
+    &pq_ckpt_kind_onnx,
 };
 
 static struct pq_ckpt_files *files_of(const struct pq_ckpt *c)
@@ -136,10 +137,12 @@ static int choose(const struct pq_ckpt_kind **kind, struct pq_ckpt_source *s, st
             *kind = kinds[i];
             return PQ_OK;
         }
-    return pq_fail(e, PQ_EFORMAT,
-                   s->folder ? "%s: holds no model.safetensors, pytorch_model.bin or .gguf file"
-                             : "%s: is neither a safetensors, a PyTorch nor a GGUF file",
-                   s->path);
+    return pq_fail(
+        e, PQ_EFORMAT,
+        s->folder
+            ? "%s: holds no model.safetensors, pytorch_model.bin or .gguf file, nor model.onnx"
+            : "%s: is neither a safetensors, a PyTorch, a GGUF nor an ONNX file",
+        s->path);
 }
 
 static int open_as(struct pq_ckpt *c, const struct pq_ckpt_kind *kind, bool folder,

@@ -1,7 +1,8 @@
 /*
  * A checkpoint's stored arrays by name, as borrowed views into mapped files; nothing is copied and
  * nothing is known of networks. Kinds: a safetensors file or folder (sharded or not), a folder of
- * PyTorch .bin files, a GGUF file (or the first of a split set). SPDX-License-Identifier: MIT
+ * PyTorch .bin files, a GGUF file (or the first of a split set), an ONNX model.
+ * SPDX-License-Identifier: MIT
  */
 #ifndef PQ_CKPT_CKPT_H
 #define PQ_CKPT_CKPT_H
@@ -9,6 +10,7 @@
 #include "base/fs.h"
 #include "quant/scheme.h"
 #include "wire/gguf_wire.h"
+#include "wire/onnx_wire.h"
 
 #define PQ_MAX_DIMS 8
 
@@ -25,11 +27,12 @@ struct pq_stored {
 struct pq_ckpt {
     struct pq_arena arena;
     const char *path;
-    const char *kind;         /* "safetensors", "torch", "gguf" */
+    const char *kind;         /* "safetensors", "torch", "gguf", "onnx" */
     struct pq_stored *tensor; /* sorted by name */
     size_t n_tensors;
     uint64_t file_bytes;  /* of all weight files together */
     struct pq_gguf *gguf; /* metadata of a GGUF; NULL otherwise */
+    struct pq_onnx *onnx; /* graph and metadata of an ONNX model; NULL otherwise */
     void *priv;           /* mappings */
 };
 

@@ -22,7 +22,8 @@ struct pq_ckpt_kind {
     int (*open)(struct pq_ckpt *c, bool folder, struct pq_err *e); /* adds all tensors */
 };
 
-extern const struct pq_ckpt_kind pq_ckpt_kind_safetensors, pq_ckpt_kind_torch, pq_ckpt_kind_gguf;
+extern const struct pq_ckpt_kind pq_ckpt_kind_safetensors, pq_ckpt_kind_torch, pq_ckpt_kind_gguf,
+    pq_ckpt_kind_onnx;
 
 /* Maps a file of the checkpoint; the checkpoint closes it. m->path lives as long as c. */
 int pq_ckpt_map(struct pq_ckpt *c, const char *path, struct pq_map *m, struct pq_err *e);

@@ -13,7 +13,8 @@ enum { PQ_MAX_RULES = 256, PQ_MAX_POS = 4 };
 struct pq_args {
     const char *pos[PQ_MAX_POS];
     int n_pos;
-    const char *to, *precision, *scheme, *out, *solver, *embed, *head, *imatrix, *context, *name;
+    const char *to, *precision, *scheme, *out, *solver, *embed, *head, *imatrix, *context, *name,
+        *provider;
     const char *device, *cpu;
     const char *rule[PQ_MAX_RULES];
     size_t n_rules;

@@ -126,6 +126,7 @@ int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
     o.n_rules = a->n_rules;
     o.imatrix = a->imatrix;
     o.context = a->context;
+    o.provider = a->provider;
     o.name = a->name;
     o.split_max_bytes = a->split;
     o.threads = (int)a->threads;

@@ -26,6 +26,8 @@ const struct pq_opt pq_opts[] = {
      "search (default: least weighted error) or rtn (round to nearest)"},
     {"context", 0, PQ_OPT_STR, AT(context), "short|long", " quantize ",
      "LongRoPE models in MLX: which prompts the folder is right for (default long)"},
+    {"provider", 0, PQ_OPT_STR, AT(provider), "NAME", " quantize ",
+     "what the ONNX folder runs on: cpu (default), cuda, dml or webgpu"},
     {"split-max-size", 0, PQ_OPT_SIZE, AT(split), "SIZE", " quantize ",
      "GGUF shards no larger than SIZE (2G, 500M)"},
     {"name", 0, PQ_OPT_STR, AT(name), "NAME", " quantize ",

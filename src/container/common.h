@@ -7,7 +7,8 @@
 #include "base/num.h"
 #include "container/container.h"
 
-extern const struct pq_container pq_container_hf, pq_container_gguf, pq_container_mlx;
+extern const struct pq_container pq_container_hf, pq_container_gguf, pq_container_mlx,
+    pq_container_onnx;
 
 /* Shell-like: '*' any run, '?' any one byte, everything else itself. */
 bool pq_container_glob(const char *pattern, const char *s);

@@ -29,6 +29,7 @@ struct pq_request {
     } const *rule; /* first match wins, before embed/head/recipe */
     size_t n_rules;
     enum { PQ_CONTEXT_AUTO, PQ_CONTEXT_SHORT, PQ_CONTEXT_LONG } context; /* LongRoPE prompts */
+    const char *provider;           /* ONNX: "cpu", "cuda", ...; NULL = cpu */
     uint64_t split_max_bytes;       /* GGUF shards; 0 = one file */
     const float *const *importance; /* [n_tensors], each [cols] or NULL; NULL = no imatrix */
     const char *imatrix_name;       /* recorded in the file; NULL = none */

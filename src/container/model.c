@@ -20,7 +20,8 @@ static int no_container(const char *path, struct pq_err *e)
         return pq_fail(e, PQ_EIO, "%s: no such file or folder", path);
     return pq_fail(e, PQ_EFORMAT,
                    "%s: not a model that phiq reads: neither a GGUF file, nor a folder with "
-                   "config.json beside *.safetensors or pytorch_model*.bin",
+                   "config.json beside *.safetensors or pytorch_model*.bin, nor one with "
+                   "genai_config.json beside model.onnx",
                    path);
 }
 

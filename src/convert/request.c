@@ -151,6 +151,7 @@ static int fill_request(struct pq_run *r, struct pq_target *t, struct pq_err *e)
     q->head_scheme = o->head;
     q->split_max_bytes = o->split_max_bytes;
     q->model_name = o->name;
+    q->provider = o->provider;
     q->solver = r->solver;
     q->context = !o->context                    ? PQ_CONTEXT_AUTO
                  : !strcmp(o->context, "short") ? PQ_CONTEXT_SHORT
