@@ -6,7 +6,7 @@
  */
 #include "container/common.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static void put_str(struct pq_gguf_meta *k, const char *key, const char *s)
@@ -133,12 +133,28 @@ static void put_general(struct pq_gguf_meta *k, struct pq_arena *a, const struct
     put_u32(k, "general.quantization_version", 2);
 }
 
-static void put_network(struct pq_gguf_meta *k, struct pq_arena *a, const struct pq_network *net)
+/* Keys of the network carry its architecture in front. */
+static void put_u32_of(struct pq_gguf_meta *k, const char *arch, const char *name, uint32_t v)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s.%s", arch, name);
+    put_u32(k, key, v);
+}
+
+static void put_f32_of(struct pq_gguf_meta *k, const char *arch, const char *name, double v)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s.%s", arch, name);
+    put_f32(k, key, v);
+}
+
+static void put_network(struct pq_gguf_meta *k, const struct pq_network *net)
 {
     const struct pq_hparams *hp = &net->hp;
     const char *arch = pq_gguf_arch_name(net->arch->name);
+    const bool rms = hp->norm == PQ_NORM_RMS;
     const struct {
-        const char *key;
+        const char *name;
         uint32_t v;
     } numbers[] = {
         {"context_length", hp->max_position},   {"embedding_length", hp->hidden},
@@ -147,19 +163,16 @@ static void put_network(struct pq_gguf_meta *k, struct pq_arena *a, const struct
         {"rope.dimension_count", hp->rot_dims}, {"vocab_size", hp->vocab},
     };
     for (size_t i = 0; i < PQ_LEN(numbers); i++)
-        put_u32(k, pq_arena_printf(a, "%s.%s", arch, numbers[i].key), numbers[i].v);
-    put_f32(k, pq_arena_printf(a, "%s.rope.freq_base", arch), hp->rope_theta);
-    put_f32(k,
-            pq_arena_printf(a, "%s.attention.layer_norm_%sepsilon", arch,
-                            hp->norm == PQ_NORM_RMS ? "rms_" : ""),
-            hp->norm_eps);
-    if (hp->norm != PQ_NORM_RMS)
+        put_u32_of(k, arch, numbers[i].name, numbers[i].v);
+    put_f32_of(k, arch, "rope.freq_base", hp->rope_theta);
+    put_f32_of(k, arch, rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
+               hp->norm_eps);
+    if (!rms) /* phi2 knows neither windows nor LongRoPE */
         return;
-    put_u32(k, pq_arena_printf(a, "%s.attention.sliding_window", arch), hp->sliding_window);
-    put_u32(k, pq_arena_printf(a, "%s.rope.scaling.original_context_length", arch),
-            hp->original_max_position);
+    put_u32_of(k, arch, "attention.sliding_window", hp->sliding_window);
+    put_u32_of(k, arch, "rope.scaling.original_context_length", hp->original_max_position);
     if (hp->rope == PQ_ROPE_LONGROPE)
-        put_f32(k, pq_arena_printf(a, "%s.rope.scaling.attn_factor", arch), hp->attn_factor);
+        put_f32_of(k, arch, "rope.scaling.attn_factor", hp->attn_factor);
 }
 
 static void put_tokens(struct pq_gguf_meta *k, const struct pq_vocab *v)
@@ -233,7 +246,7 @@ int pq_gguf_put_meta(struct pq_gguf_meta *k, struct pq_arena *a, const struct pq
         return pq_fail(e, PQ_EFORMAT, "%s: the tokenizer has %zu tokens, the embedding %u rows",
                        m->path, m->vocab.n_tokens, net->hp.vocab);
     put_general(k, a, m, r);
-    put_network(k, a, net);
+    put_network(k, net);
     put_tokenizer(k, &m->vocab, &net->hp);
     put_own(k, &net->hp, r);
     return pq_buf_check(&k->b, e);

@@ -1,7 +1,8 @@
 /*
  * GGUF's named mixes: which tensors a recipe lifts above its base scheme. The placement is that of
  * llama.cpp since its type selection was rewritten in 2026: a fused attn_qkv is treated as attn_v.
- * Source: llama.cpp src/llama-quant.cpp, as tabulated in docs. SPDX-License-Identifier: MIT
+ * Source: llama.cpp src/llama-quant.cpp. Before that, attn_qkv had a rule of its own (Q4_K_M gave
+ * it Q5_K in every layer), so older files of the same name differ. SPDX-License-Identifier: MIT
  */
 #include "container/common.h"
 

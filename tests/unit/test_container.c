@@ -489,6 +489,70 @@ static void test_general_name(void **state)
     }
 }
 
+/* LongRoPE factors of a GGUF, long table first: as the model has them, or one kind in both. */
+static void test_rope_factors(void **state)
+{
+    static const struct {
+        int context;
+        float at_long, at_short; /* first factor: 1.5 is long, 1.0 short (synth.c) */
+        const char *note;
+    } rows[] = {
+        {PQ_CONTEXT_AUTO, 1.5f, 1.0f, "-c 4096"},
+        {PQ_CONTEXT_SHORT, 1.0f, 1.0f, "up to 4096 tokens"},
+        {PQ_CONTEXT_LONG, 1.5f, 1.5f, "longer than 4096 tokens"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PQ_LEN(rows); i++) {
+        struct pq_model m;
+        struct pq_plan p;
+        struct pq_request r = {0};
+        r.context = rows[i].context;
+        synth_model(&m, &synth_phi35_mini);
+        plan(&p, gguf, &m, "q4_k_m", &r);
+        assert_string_equal(p.item[0].name, "rope_factors_long.weight");
+        assert_string_equal(p.item[1].name, "rope_factors_short.weight");
+        for (int k = 0; k < 2; k++) {
+            assert_null(p.item[k].tensor);
+            assert_int_equal(p.item[k].bytes[0], 48 * 4);
+            assert_true(pq_bits_f32(pq_le32(p.item[k].literal)) ==
+                        (k ? rows[i].at_short : rows[i].at_long));
+        }
+        assert_int_equal(p.n_notes, 1);
+        assert_non_null(strstr(p.note[0], rows[i].note));
+        pq_plan_free(&p);
+        pq_arena_free(&m.arena);
+    }
+}
+
+static void test_model_names(void **state)
+{
+    static const struct {
+        const char *path, *origin, *want;
+    } rows[] = {
+        {"models/Phi-3.5-mini-instruct", NULL, "Phi-3.5-mini-instruct"},
+        {"models/Phi-3.5-mini-instruct///", "microsoft/other", "Phi-3.5-mini-instruct"},
+        {"phi-4", NULL, "phi-4"},
+        {"out/mlx", "microsoft/phi-4", "phi-4"},
+        {"out/mlx/", NULL, "model"},
+        {".", "/home/x/phi-2/", "phi-2"},
+        {"..", NULL, "model"},
+        {"/", NULL, "model"},
+        {"/c/models--microsoft--phi-4/snapshots/187ef0342fff0eb3333be9f00389385e95ef0b61", "x/y",
+         "phi-4"},
+        {"/c/187ef0342fff0eb3333be9f00389385e95ef0b61", "x/y", "y"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PQ_LEN(rows); i++) {
+        struct pq_arena a = {0};
+        json_t *config = json_object();
+        if (rows[i].origin)
+            json_object_set_new(config, "_name_or_path", json_string(rows[i].origin));
+        assert_string_equal(pq_container_model_name(&a, rows[i].path, config), rows[i].want);
+        json_decref(config);
+        pq_arena_free(&a);
+    }
+}
+
 /* The same request gives the same bytes. */
 static void test_plan_repeats(void **state)
 {
@@ -557,6 +621,8 @@ int main(void)
         cmocka_unit_test(test_general_name),
         cmocka_unit_test(test_plan_repeats),
         cmocka_unit_test(test_plan_without_memory),
+        cmocka_unit_test(test_rope_factors),
+        cmocka_unit_test(test_model_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

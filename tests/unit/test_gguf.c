@@ -420,13 +420,32 @@ static void test_imatrix(void **state)
     pq_model_free(m);
 }
 
+/* Our own requests for memory fail one after the other; nothing leaks (the sanitizer looks). */
+static void test_without_memory(void **state)
+{
+    (void)state;
+    const char *path = modelio_write(modelio_fixture("phi3-medium"), "mem", "gguf", "q4_0", 0);
+    int rc = PQ_ENOMEM;
+    for (unsigned long n = 1; rc < 0; n++) {
+        struct pq_model *m = NULL;
+        struct pq_err e = {0};
+        pq_mem_fail_after(n, false);
+        rc = pq_model_load(&m, path, &e);
+        pq_mem_fail_after(0, false);
+        assert_true(rc >= 0 || e.msg[0]);
+        pq_model_free(m);
+        assert_true(n < 100000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_split_set),
-        cmocka_unit_test(test_folders),     cmocka_unit_test(test_fused_qkv),
-        cmocka_unit_test(test_unfused_qkv), cmocka_unit_test(test_lies),
-        cmocka_unit_test(test_damage),      cmocka_unit_test(test_imatrix),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_split_set),
+        cmocka_unit_test(test_folders),        cmocka_unit_test(test_fused_qkv),
+        cmocka_unit_test(test_unfused_qkv),    cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_damage),         cmocka_unit_test(test_imatrix),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, modelio_setup, modelio_teardown);
 }

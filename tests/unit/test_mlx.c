@@ -319,13 +319,32 @@ static void test_weight_lies(void **state)
     pq_buf_free(&good);
 }
 
+/* Our own requests for memory fail one after the other; nothing leaks (the sanitizer looks). */
+static void test_without_memory(void **state)
+{
+    (void)state;
+    const char *path = modelio_write(modelio_fixture("phi3-medium"), "mem", "mlx", "affine4g64", 0);
+    int rc = PQ_ENOMEM;
+    for (unsigned long n = 1; rc < 0; n++) {
+        struct pq_model *m = NULL;
+        struct pq_err e = {0};
+        pq_mem_fail_after(n, false);
+        rc = pq_model_load(&m, path, &e);
+        pq_mem_fail_after(0, false);
+        assert_true(rc >= 0 || e.msg[0]);
+        pq_model_free(m);
+        assert_true(n < 100000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_from_gguf),
-        cmocka_unit_test(test_quantized),   cmocka_unit_test(test_mixed_tied),
-        cmocka_unit_test(test_context),     cmocka_unit_test(test_classic_keys),
-        cmocka_unit_test(test_config_lies), cmocka_unit_test(test_weight_lies),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_from_gguf),
+        cmocka_unit_test(test_quantized),      cmocka_unit_test(test_mixed_tied),
+        cmocka_unit_test(test_context),        cmocka_unit_test(test_classic_keys),
+        cmocka_unit_test(test_config_lies),    cmocka_unit_test(test_weight_lies),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, modelio_setup, modelio_teardown);
 }
