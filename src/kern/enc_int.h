@@ -311,6 +311,17 @@ static struct int_fit int_one(struct int_span *sp, uint64_t group, uint8_t *out)
     return f;
 }
 
+/* Zero points are packed like codes, each row from a byte of its own. */
+static inline void int_put_zero(uint8_t *zeros, uint64_t i, int bits, int zero)
+{
+    if (bits == 8)
+        zeros[i] = (uint8_t)zero;
+    else if (i % 2)
+        zeros[i / 2] |= (uint8_t)(zero << 4);
+    else
+        zeros[i / 2] = (uint8_t)zero;
+}
+
 static void enc_int(const struct pq_encode_in *in, void *const part[])
 {
     uint8_t *codes = part[0], *scales = part[1], *zeros = part[2];
@@ -320,7 +331,7 @@ static void enc_int(const struct pq_encode_in *in, void *const part[])
         struct int_fit f = int_one(&sp, i, codes + sp.at / 8 * (uint64_t)in->bits);
         aux_put(scales, i, f.s, in->aux);
         if (!in->symmetric)
-            zeros[i] = (uint8_t)f.zero;
+            int_put_zero(zeros, i, in->bits, f.zero);
     }
 }
 

@@ -1,8 +1,11 @@
 /*
  * Neutral integers, w = scale * (code - zero point): what ONNX's MatMulNBits, OpenVINO's
  * compressed constants and others share. Codes are unsigned, two in a byte with the low nibble
- * first when they have 4 bits; each container packs zero points its own way from the bytes here.
- * Symmetric schemes have no zero points: theirs is half the range. SPDX-License-Identifier: MIT
+ * first when they have 4 bits, and so are zero points, each row from a byte of its own.
+ * Symmetric schemes have no zero points: theirs is half the range. Scales stored in single
+ * precision are half-precision numbers all the same (pq_scheme_encode), so that codes and scales
+ * are equal in every container; that rounding is far below the grid's own.
+ * SPDX-License-Identifier: MIT
  */
 #include "quant/stored.h"
 #include "quant/table.h"
@@ -12,7 +15,7 @@ static int parts(const struct pq_scheme *s, uint64_t cols, struct pq_part out[PQ
     uint64_t groups = s->group ? cols / s->group : 1;
     out[0] = (struct pq_part){"weight", PQ_U8, cols / 8 * (uint64_t)s->bits};
     out[1] = (struct pq_part){"scales", s->aux, groups};
-    out[2] = (struct pq_part){"zeros", PQ_U8, groups};
+    out[2] = (struct pq_part){"zeros", PQ_U8, (groups * (uint64_t)s->bits + 7) / 8};
     return s->symmetric ? 2 : 3;
 }
 
@@ -30,14 +33,21 @@ static void decode_group(const struct pq_scheme *s, const uint8_t *q, uint64_t n
     }
 }
 
+static int zero_point(const struct pq_scheme *s, const uint8_t *zeros, uint64_t i)
+{
+    if (s->symmetric)
+        return 1 << (s->bits - 1);
+    return s->bits == 8 ? zeros[i] : zeros[i / 2] >> 4 * (i % 2) & 15;
+}
+
 static void decode(const struct pq_scheme *s, const void *const part[], uint64_t cols, float *x)
 {
     uint64_t n = s->group ? s->group : cols;
     const uint8_t *q = part[0], *zeros = part[2];
     for (uint64_t i = 0; i * n < cols; i++) {
         float scale = stored_value(part[1], i, s->aux);
-        int zero = s->symmetric ? 1 << (s->bits - 1) : zeros[i];
-        decode_group(s, q + i * n * (uint64_t)s->bits / 8, n, scale, zero, x + i * n);
+        decode_group(s, q + i * n * (uint64_t)s->bits / 8, n, scale, zero_point(s, zeros, i),
+                     x + i * n);
     }
 }
 

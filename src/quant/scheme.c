@@ -89,10 +89,18 @@ double pq_scheme_bpw(const struct pq_scheme *s, uint64_t cols)
     return cols ? 8.0 * (double)pq_scheme_row_bytes(s, cols) / (double)cols : 0.0;
 }
 
+/* Half-precision numbers to single precision in place, last first. */
+static void widen_scales(uint8_t *p, uint64_t n)
+{
+    while (n-- > 0)
+        pq_put_le32(p + 4 * n, pq_f32_bits(pq_f16_to_f32(pq_le16(p + 2 * n))));
+}
+
 void pq_scheme_encode(const struct pq_scheme *s, const struct pq_kern *k, enum pq_solver solver,
                       const float *x, const float *importance, uint64_t cols, void *const part[])
 {
     assert(s->encoder < PQ_N_ENCODERS && k->encode[s->encoder] && cols % s->block == 0);
+    const bool wide = s->family == PQ_FAM_INT && s->aux == PQ_F32;
     struct pq_encode_in in = {
         .x = x,
         .importance = importance,
@@ -100,10 +108,12 @@ void pq_scheme_encode(const struct pq_scheme *s, const struct pq_kern *k, enum p
         .search = solver == PQ_SOLVER_SEARCH,
         .bits = s->bits,
         .group = s->group ? s->group : cols,
-        .aux = s->aux,
+        .aux = wide ? PQ_F16 : s->aux,
         .symmetric = s->symmetric,
     };
     k->encode[s->encoder](&in, part);
+    if (wide)
+        widen_scales((uint8_t *)part[1], cols / in.group);
 }
 
 void pq_view_row(const struct pq_view *v, const struct pq_kern *k, uint64_t row, float *x)
