@@ -246,7 +246,8 @@ FIT_INLINE float fit_offset(float hi, const struct fit_run *run, float s, float 
         sw = v16_add(sw, w);
         se = v16_add(se, v16_mul(w, v16_sub(x, v16_mul(q, v16_set(s)))));
     }
-    return v16_sum(se) / v16_sum(sw);
+    float w = v16_sum(sw); /* zero for a block of zeros */
+    return w > 0.0f ? v16_sum(se) / w : 0.0f;
 }
 
 FIT_INLINE void search_lines(const struct pq_encode_in *in, uint64_t at, int n, float hi,

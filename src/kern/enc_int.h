@@ -11,6 +11,7 @@
 
 #include "kern/enc_fit.h"
 #include "kern/enc_ggml.h"
+#include "kern/enc_two.h"
 #include "kern/group.h"
 
 /* One group or row. Values are in units of `unit`, importance in units of 1 / down. */
@@ -172,25 +173,36 @@ static inline float int_zero_of(float lo, float s, float top)
     return zero < 0.0f ? 0.0f : zero > top ? top : zero;
 }
 
-/* How much of the range the smallest trim takes: the longer the run, the rarer its extremes. */
-static inline float int_trim_step(const struct int_span *sp)
+/* The largest weight with its sign; the first of equals, as in Q4_0. */
+static inline float int_extreme(const struct int_span *sp)
 {
-    bool row = sp->n > GROUP_MAX;
-    if (sp->in->bits == 8)
-        return row ? 0.03f : 0.002f;
-    return row ? 0.08f : sp->n > 128 ? 0.045f : sp->n > 64 ? 0.03f : 0.02f;
+    if (sp->hi != -sp->lo)
+        return sp->hi > -sp->lo ? sp->hi : sp->lo;
+    const float *x = sp->in->x + sp->at;
+    for (uint64_t j = 0; j < sp->n; j++)
+        if (x[j] >= sp->hi || x[j] <= sp->lo)
+            return x[j] >= sp->hi ? sp->hi : sp->lo;
+    return sp->hi;
 }
 
-/* Asymmetric: both ends of the range move inwards, each by four steps. */
-static inline void int_trims(const struct int_span *sp, float *s, float *zero)
+/* By how much a trim shortens an end of the range: the longer the run, the rarer its extremes. */
+static inline float int_trim_step(const struct int_span *sp)
 {
-    float top = int_top(sp->in), step = int_trim_step(sp) / sp->unit;
-    float range = sp->hi - sp->lo;
+    if (!sp->one)
+        return sp->in->bits == 8 ? 0.1f : 0.2f;
+    return sp->in->bits == 8 ? 0.004f : sp->n > 128 ? 0.09f : sp->n > 64 ? 0.06f : 0.04f;
+}
+
+/* Asymmetric: both ends move inwards, each by four steps; `outside`: from how far outside. */
+static inline void int_trims(const struct int_span *sp, float lo, float hi, float step,
+                             float outside, float *s, float *zero)
+{
+    float top = int_top(sp->in);
     for (int i = 0; i < PQ_LANES; i++) {
-        float lo = sp->lo / sp->unit + (float)(i / 4) * step * range;
-        float hi = sp->hi / sp->unit - (float)(i % 4) * step * range;
-        s[i] = (hi - lo) / top;
-        zero[i] = int_zero_of(lo, s[i], top);
+        float low = lo * (1.0f + outside - step * (float)(i / 4));
+        float high = hi * (1.0f + outside - step * (float)(i % 4));
+        s[i] = (high - low) / top;
+        zero[i] = int_zero_of(low, s[i], top);
     }
 }
 
@@ -198,7 +210,7 @@ static inline void int_trims(const struct int_span *sp, float *s, float *zero)
 static inline void int_shrinks(const struct int_span *sp, float *s, float *zero)
 {
     float half = (float)(1 << (sp->in->bits - 1)), ratio = sp->in->bits == 8 ? 1.025f : 1.06f;
-    float ext = (sp->hi > -sp->lo ? sp->hi : sp->lo) / sp->unit;
+    float ext = int_extreme(sp) / sp->unit;
     float place = sp->in->bits == 8 ? 127.0f : -half;
     for (int i = 0; i < PQ_LANES; i++, place *= ratio) {
         s[i] = ext / place;
@@ -225,28 +237,59 @@ static inline void int_around(const struct int_span *sp, float scale, float at, 
 
 /* ---- solvers: the scale as stored, in real units, and the zero point ---- */
 
+/* Asymmetric trims; for rows a second, finer round around the best of the first. */
+FIT_INLINE float int_trim(struct int_span *sp, float *scale)
+{
+    float s[PQ_LANES], zero[PQ_LANES], step = int_trim_step(sp), top = int_top(sp->in);
+    int_trims(sp, sp->lo / sp->unit, sp->hi / sp->unit, step, 0.0f, s, zero);
+    struct int_lanes l = int_lanes_of(sp->in, s, zero);
+    int i = int_best_trim(sp, &l, scale);
+    if (!sp->one) {
+        float lo = -s[i] * zero[i];
+        int_trims(sp, lo, lo + s[i] * top, 0.3f * step, 0.45f * step, s, zero);
+        l = int_lanes_of(sp->in, s, zero);
+        i = int_best_trim(sp, &l, scale);
+    }
+    return zero[i];
+}
+
+FIT_INLINE float int_shrink(struct int_span *sp, float *scale)
+{
+    float s[PQ_LANES], zero[PQ_LANES];
+    int_shrinks(sp, s, zero);
+    struct int_lanes l = int_lanes_of(sp->in, s, zero);
+    return zero[int_best_trim(sp, &l, scale)];
+}
+
 FIT_INLINE struct int_fit int_search(struct int_span *sp)
 {
     float s[PQ_LANES], zero[PQ_LANES], scale;
-    if (sp->in->symmetric)
-        int_shrinks(sp, s, zero);
-    else
-        int_trims(sp, s, zero);
+    float z = sp->in->symmetric ? int_shrink(sp, &scale) : int_trim(sp, &scale);
+    int_around(sp, scale, z, s, zero);
     struct int_lanes l = int_lanes_of(sp->in, s, zero);
-    int i = int_best_trim(sp, &l, &scale);
-    int_around(sp, scale, zero[i], s, zero);
-    l = int_lanes_of(sp->in, s, zero);
-    i = int_best_stored(sp, &l);
+    int i = int_best_stored(sp, &l);
     return (struct int_fit){aux_round(s[i] * sp->unit, sp->in->aux), (int)zero[i]};
 }
 
-/* What Q4_0 and Q8_0 do for a block. */
+/* Short groups take the very search of Q4_0's and Q8_0's blocks, alone in both halves of it. */
+FIT_INLINE float int_block_scale(struct fit_grid g, const struct fit_run *run, int n,
+                                 const float *places)
+{
+    struct two_run t;
+    float s[2];
+    two_load(run->x, run->x, n, t.x);
+    two_load(run->w, run->w, n, t.w);
+    two_scales(g, &t, n, places, 1, s);
+    return s[0];
+}
+
 FIT_INLINE struct int_fit int_search_symmetric(struct int_span *sp)
 {
-    int half = 1 << (sp->in->bits - 1);
+    int half = 1 << (sp->in->bits - 1), n = (int)sp->n;
     const struct fit_grid g = {int_lowest(sp->in, (float)half), (float)half - 1.0f, false};
     const float *places = sp->in->bits == 8 ? q8_0_places : q4_0_places;
-    float s = fit_scale(g, sp->run.x, sp->run.w, (int)sp->n, places);
+    float s = n <= 32 ? int_block_scale(g, &sp->run, n, places)
+                      : fit_scale(g, sp->run.x, sp->run.w, n, places);
     return (struct int_fit){aux_round(s * sp->unit, sp->in->aux), half};
 }
 
@@ -278,7 +321,7 @@ FIT_INLINE struct int_fit int_nearest(const struct int_span *sp, uint8_t *out)
 {
     const struct pq_encode_in *in = sp->in;
     float top = int_top(in), half = (top + 1.0f) / 2.0f, x[GROUP_MAX];
-    float ext = sp->hi > -sp->lo ? sp->hi : sp->lo, range = sp->hi - sp->lo;
+    float ext = int_extreme(sp), range = sp->hi - sp->lo;
     float d = !in->symmetric ? range / top : in->bits == 8 ? fabsf(ext) / 127.0f : ext / -half;
     struct int_fit f = {aux_round(d, in->aux), (int)half};
     if (!in->symmetric)

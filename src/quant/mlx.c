@@ -100,8 +100,8 @@ static void fp8_decode(const struct pq_scheme *s, const void *const part[], uint
     }
 
 const struct pq_scheme pq_schemes_mlx[] = {
-    GROUPS(2, 0.29, 0.33, 0.37),
-    GROUPS(3, 0.14, 0.17, 0.19),
+    GROUPS(2, 0.31, 0.33, 0.37),
+    GROUPS(3, 0.15, 0.17, 0.19),
     GROUPS(4, 0.072, 0.083, 0.094),
     GROUPS(5, 0.037, 0.043, 0.049),
     GROUPS(6, 0.019, 0.022, 0.025),
