@@ -362,7 +362,6 @@ struct kscale_kind {
     int n;             /* weights in a sub-block */
     struct fit_grid g; /* codes */
     float lo, hi;      /* integer scales */
-    float stride;      /* between the integers of the first search */
     int sets;          /* eights of places to try */
 };
 
@@ -459,7 +458,7 @@ FIT_INLINE void kscale_search(struct kscale_kind k, const float *places, const s
         two_scales(k.g, &r->two[i / 2], k.n, places, k.sets, scales + i);
         w[i] = w[i + 1] = 1.0f;
     }
-    kscale_all(k, r, scales, k.stride, best_signed_unit(&k, scales, w), best);
+    kscale_all(k, r, scales, 2.0f, best_signed_unit(&k, scales, w), best);
     float d = kscale_refit(k, r, best, scales);
     struct kscale b;
     if (d != 0.0f) {
@@ -514,7 +513,7 @@ static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
 {
     static const float places[16] = {-4.45f, -4.2f,  -4.0f,  -3.75f, -3.4f, -2.3f, 2.92f,  3.19f,
                                      -4.35f, -4.15f, -3.95f, -3.65f, -3.3f, -2.9f, -2.05f, 2.63f};
-    const struct kscale_kind k = {16, {-4.0f, 3.0f, false}, -32.0f, 31.0f, 1.0f, 1};
+    const struct kscale_kind k = {16, {-4.0f, 3.0f, false}, -32.0f, 31.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 110) {
         struct kscale_out o;
@@ -538,7 +537,7 @@ static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
     static const float places[16] = {-32.4f, -32.0f, -30.0f, -28.0f, -26.0f, 27.12f,
                                      29.06f, 31.0f,  -31.6f, -31.2f, -29.2f, -28.8f,
                                      -24.0f, 22.1f,  22.86f, 25.19f};
-    const struct kscale_kind k = {16, {-32.0f, 31.0f, false}, -128.0f, 127.0f, 2.0f, 1};
+    const struct kscale_kind k = {16, {-32.0f, 31.0f, false}, -128.0f, 127.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 210) {
         struct kscale_out o;
@@ -558,7 +557,7 @@ static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
 
 static void enc_iq4_xs(const struct pq_encode_in *in, void *const part[])
 {
-    const struct kscale_kind k = {32, {0.0f, 0.0f, true}, -32.0f, 31.0f, 1.0f, 1};
+    const struct kscale_kind k = {32, {0.0f, 0.0f, true}, -32.0f, 31.0f, 1};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 136) {
         struct kscale_out o;
