@@ -3,231 +3,19 @@
  * llama.cpp's converter write them. Metadata becomes a config.json and stored names become those of
  * the checkpoint, so that one set of checks serves every source. SPDX-License-Identifier: MIT
  */
-#include "container/common.h"
+#include "container/gguf_reader.h"
 
 #include <string.h>
-
-struct reader {
-    struct pq_model *m;
-    const struct pq_gguf *g;
-    const char *file;
-    const char *arch; /* "phi3", "phi2" */
-    struct pq_shadow shadow;
-    struct pq_err *e;
-};
-
-static int no_memory(struct reader *r)
-{
-    return pq_fail(r->e, PQ_ENOMEM, "%s: out of memory", r->file);
-}
-
-/* ---- metadata -> config ---- */
-
-static int get_u32(struct reader *r, const char *name, bool required, uint32_t *v)
-{
-    const char *key = pq_arena_printf(&r->m->arena, "%s.%s", r->arch, name);
-    uint64_t x = *v;
-    if (!key)
-        return no_memory(r);
-    if (!pq_gguf_get_u64(r->g, key, &x)) {
-        if (pq_gguf_find(r->g, key))
-            return pq_fail(r->e, PQ_EFORMAT, "%s: %s is not a whole number", r->file, key);
-        return required ? pq_fail(r->e, PQ_EFORMAT, "%s: %s is missing", r->file, key) : PQ_OK;
-    }
-    if (x > UINT32_MAX)
-        return pq_fail(r->e, PQ_EFORMAT, "%s: %s is %llu, too large", r->file, key,
-                       (unsigned long long)x);
-    *v = (uint32_t)x;
-    return PQ_OK;
-}
-
-static int get_f64(struct reader *r, const char *name, bool required, double *v)
-{
-    const char *key = pq_arena_printf(&r->m->arena, "%s.%s", r->arch, name);
-    if (!key)
-        return no_memory(r);
-    if (pq_gguf_get_f64(r->g, key, v))
-        return PQ_OK;
-    if (pq_gguf_find(r->g, key))
-        return pq_fail(r->e, PQ_EFORMAT, "%s: %s is not a number", r->file, key);
-    return required ? pq_fail(r->e, PQ_EFORMAT, "%s: %s is missing", r->file, key) : PQ_OK;
-}
-
-static int read_sizes(struct reader *r, struct pq_hparams *hp)
-{
-    int rc = PQ_OK;
-    PQ_TRY(get_u32(r, "block_count", true, &hp->n_layers));
-    PQ_TRY(get_u32(r, "embedding_length", true, &hp->hidden));
-    PQ_TRY(get_u32(r, "feed_forward_length", true, &hp->ff));
-    PQ_TRY(get_u32(r, "attention.head_count", true, &hp->n_heads));
-    hp->n_kv_heads = hp->n_heads;
-    PQ_TRY(get_u32(r, "attention.head_count_kv", false, &hp->n_kv_heads));
-    PQ_TRY(get_u32(r, "context_length", true, &hp->max_position));
-    PQ_TRY(get_u32(r, "attention.sliding_window", false, &hp->sliding_window));
-    if (!hp->n_heads || !hp->hidden || hp->hidden % hp->n_heads)
-        return pq_fail(r->e, PQ_EFORMAT,
-                       "%s: embedding_length %u is not a multiple of attention.head_count %u",
-                       r->file, hp->hidden, hp->n_heads);
-    hp->head_dim = hp->hidden / hp->n_heads;
-    hp->rot_dims = hp->head_dim;
-    PQ_TRY(get_u32(r, "rope.dimension_count", false, &hp->rot_dims));
-    if (!hp->rot_dims || hp->rot_dims > hp->head_dim || hp->rot_dims % 2)
-        return pq_fail(r->e, PQ_EFORMAT,
-                       "%s: rope.dimension_count is %u, expected an even number up to %u", r->file,
-                       hp->rot_dims, hp->head_dim);
-out:
-    return rc;
-}
-
-/* llama.cpp's converter computes feed_forward_length of phi2 as 4 d and stores no vocabulary size:
- * the embedding has the rows. */
-static int read_shapes(struct reader *r, struct pq_hparams *hp)
-{
-    const struct pq_stored *embed = pq_ckpt_find(r->m->ckpt, "token_embd.weight");
-    if (!embed || embed->n_dims != 2 || embed->dim[0] > UINT32_MAX)
-        return pq_fail(r->e, PQ_EFORMAT, "%s: token_embd.weight is %s", r->file,
-                       embed ? "not a matrix" : "missing");
-    hp->vocab = (uint32_t)embed->dim[0];
-    if (r->m->has_vocab && r->m->vocab.n_tokens != hp->vocab)
-        return pq_fail(r->e, PQ_EFORMAT, "%s: %zu tokens, but token_embd.weight has %u rows",
-                       r->file, r->m->vocab.n_tokens, hp->vocab);
-    hp->tied = !pq_ckpt_find(r->m->ckpt, "output.weight");
-    return PQ_OK;
-}
-
-static int read_factor(struct reader *r, const char *name, uint32_t n, float **out)
-{
-    const struct pq_stored *s = pq_ckpt_find(r->m->ckpt, name);
-    if (!s)
-        return pq_fail(r->e, PQ_EFORMAT, "%s: tensor %s is missing", r->file, name);
-    if (!s->scheme || s->scheme->dtype != PQ_F32 || s->n_dims != 1 || s->dim[0] != n)
-        return pq_fail(r->e, PQ_EFORMAT,
-                       "%s: %s must hold %u float32 numbers, half of rope.dimension_count", r->file,
-                       name, n);
-    *out = (float *)pq_arena_alloc(&r->m->arena, n, sizeof **out);
-    if (!*out)
-        return no_memory(r);
-    for (uint32_t i = 0; i < n; i++)
-        (*out)[i] = pq_bits_f32(pq_le32(s->data + 4 * (size_t)i));
-    return PQ_OK;
-}
-
-static int read_rope(struct reader *r, struct pq_hparams *hp)
-{
-    int rc = PQ_OK;
-    hp->rope_theta = 10000;
-    PQ_TRY(get_f64(r, "rope.freq_base", false, &hp->rope_theta));
-    hp->original_max_position = hp->max_position;
-    PQ_TRY(get_u32(r, "rope.scaling.original_context_length", false, &hp->original_max_position));
-    bool longrope =
-        pq_ckpt_find(r->m->ckpt, PQ_GGUF_ROPE_LONG) || pq_ckpt_find(r->m->ckpt, PQ_GGUF_ROPE_SHORT);
-    if (!longrope)
-        return PQ_OK;
-    hp->rope = PQ_ROPE_LONGROPE;
-    PQ_TRY(read_factor(r, PQ_GGUF_ROPE_LONG, hp->rot_dims / 2, &hp->long_factor));
-    PQ_TRY(read_factor(r, PQ_GGUF_ROPE_SHORT, hp->rot_dims / 2, &hp->short_factor));
-out:
-    return rc;
-}
-
-/* phiq lists every id; of others the tokenizer's, and what llama.cpp takes for end marks by text.
- */
-static int read_eos(struct reader *r, struct pq_hparams *hp)
-{
-    const struct pq_gguf_kv *own = pq_gguf_find(r->g, "phiq.eos_token_ids");
-    if (own) {
-        if (own->type != PQ_GGUF_ARRAY || own->item != PQ_GGUF_U32 || own->count > PQ_MAX_EOS)
-            return pq_fail(r->e, PQ_EFORMAT, "%s: phiq.eos_token_ids must be up to %d u32", r->file,
-                           PQ_MAX_EOS);
-        for (uint64_t i = 0; i < own->count; i++)
-            hp->eos[hp->n_eos++] = pq_le32(own->data + 4 * i);
-        return PQ_OK;
-    }
-    static const char *const marks[] = {"<|endoftext|>", "<|end|>", "<|im_end|>"};
-    const struct pq_vocab *v = &r->m->vocab;
-    if (v->eos >= 0)
-        hp->eos[hp->n_eos++] = v->eos;
-    for (size_t i = 0; i < v->n_tokens && hp->n_eos < PQ_MAX_EOS; i++)
-        for (size_t k = 0; k < PQ_LEN(marks); k++)
-            if (v->token[i].type == PQ_TOKEN_CONTROL && (int64_t)i != v->eos &&
-                !strcmp(v->token[i].text, marks[k]) && hp->n_eos < PQ_MAX_EOS)
-                hp->eos[hp->n_eos++] = (int64_t)i;
-    return PQ_OK;
-}
-
-/* The type that the checkpoint had: phiq writes it down; else matrices that are still floats tell.
- */
-static const char *read_dtype(struct reader *r)
-{
-    static const char *const known[] = {"float32", "float16", "bfloat16"};
-    struct pq_gguf_str s;
-    if (pq_gguf_get_str(r->g, "phiq.torch_dtype", &s))
-        for (size_t i = 0; i < PQ_LEN(known); i++)
-            if (strlen(known[i]) == s.len && !memcmp(known[i], s.s, (size_t)s.len))
-                return known[i];
-    const struct pq_stored *q = pq_ckpt_find(r->m->ckpt, "blk.0.attn_output.weight");
-    enum pq_dtype t = q && q->scheme ? q->scheme->dtype : PQ_DTYPES;
-    return t == PQ_F32 ? known[0] : t == PQ_F16 ? known[1] : known[2];
-}
-
-static const struct pq_arch *arch_of(const char *model_type)
-{
-    for (const struct pq_arch *const *a = pq_archs; *a; a++)
-        if (!strcmp((*a)->name, model_type))
-            return *a;
-    return NULL;
-}
-
-static int read_arch(struct reader *r, struct pq_network *net)
-{
-    struct pq_gguf_str s;
-    if (!pq_gguf_get_str(r->g, "general.architecture", &s))
-        return pq_fail(r->e, PQ_EFORMAT, "%s: general.architecture is missing", r->file);
-    const char *type = pq_gguf_model_type(s.s, s.len);
-    net->arch = type ? arch_of(type) : NULL;
-    if (!net->arch)
-        return pq_fail(r->e, PQ_EUNSUPPORTED,
-                       "%s: architecture '%.*s' is not supported, expected phi3 or phi2", r->file,
-                       (int)(s.len < 64 ? s.len : 64), s.s);
-    r->arch = pq_gguf_arch_name(type);
-    return PQ_OK;
-}
-
-static int read_config(struct reader *r)
-{
-    int rc = PQ_OK;
-    struct pq_network net = {0};
-    struct pq_hparams *hp = &net.hp;
-    PQ_TRY(read_arch(r, &net));
-    bool phi3 = !strcmp(r->arch, "phi3");
-    hp->norm = phi3 ? PQ_NORM_RMS : PQ_NORM_LAYER;
-    hp->act = phi3 ? PQ_ACT_SILU : PQ_ACT_GELU_TANH;
-    PQ_TRY(read_sizes(r, hp));
-    PQ_TRY(get_f64(r, phi3 ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
-                   true, &hp->norm_eps));
-    PQ_TRY(read_shapes(r, hp));
-    PQ_TRY(read_rope(r, hp));
-    PQ_TRY(read_eos(r, hp));
-    hp->bos = r->m->has_vocab ? r->m->vocab.bos : -1;
-    hp->pad = r->m->has_vocab ? r->m->vocab.pad : -1;
-    hp->dtype = read_dtype(r);
-    r->m->config = pq_network_config(&net);
-    r->m->generation = pq_network_generation(&net);
-    if (!r->m->config || !r->m->generation)
-        rc = no_memory(r);
-out:
-    return rc;
-}
 
 /* ---- stored names -> names of the checkpoint ---- */
 
 /* Rows (or, of a vector, elements) [from, from + n) of s under another name. */
-static int add_piece(struct reader *r, const struct pq_stored *s, const char *name, uint64_t from,
-                     uint64_t n)
+static int add_piece(struct pq_gguf_reader *r, const struct pq_stored *s, const char *name,
+                     uint64_t from, uint64_t n)
 {
     struct pq_stored *t = pq_shadow_add(&r->shadow);
     if (!t || !name)
-        return no_memory(r);
+        return pq_gguf_reader_no_memory(r);
     uint64_t unit = s->dim[0] ? s->bytes / s->dim[0] : 0;
     if (n != s->dim[0] && unit * s->dim[0] != s->bytes)
         return pq_fail(r->e, PQ_EFORMAT, "%s: %s cannot be cut at %llu", r->file, s->name,
@@ -257,15 +45,15 @@ static const struct pq_map_row *row_of(const struct pq_arch *arch, enum pq_role 
 
 /* A fused attn_qkv array where the checkpoint has q, k and v, as the converter's --fuse-qkv makes
  * it; `role` is that of q, k and v follow at a distance of two. */
-static int add_unfused(struct reader *r, const struct pq_arch *arch, const struct pq_stored *s,
-                       enum pq_role role, int layer)
+static int add_unfused(struct pq_gguf_reader *r, const struct pq_arch *arch,
+                       const struct pq_stored *s, enum pq_role role, int layer)
 {
     int rc = PQ_OK;
     uint32_t heads = 0, kv = 0, hidden = 0;
-    PQ_TRY(get_u32(r, "attention.head_count", true, &heads));
+    PQ_TRY(pq_gguf_reader_u32(r, "attention.head_count", true, &heads));
     kv = heads;
-    PQ_TRY(get_u32(r, "attention.head_count_kv", false, &kv));
-    PQ_TRY(get_u32(r, "embedding_length", true, &hidden));
+    PQ_TRY(pq_gguf_reader_u32(r, "attention.head_count_kv", false, &kv));
+    PQ_TRY(pq_gguf_reader_u32(r, "embedding_length", true, &hidden));
     const uint64_t dim = hidden / heads, rows[3] = {heads * dim, kv * dim, kv * dim};
     if (s->dim[0] != rows[0] + rows[1] + rows[2])
         return pq_fail(r->e, PQ_EFORMAT, "%s: %s has %llu rows, expected %llu", r->file, s->name,
@@ -310,14 +98,15 @@ static const struct {
     {"attn_qkv.bias", NULL, PQ_ROLE_ATTN_Q_BIAS},
 };
 
-static int add_tensor(struct reader *r, const struct pq_arch *arch, const struct pq_stored *s)
+static int add_tensor(struct pq_gguf_reader *r, const struct pq_arch *arch,
+                      const struct pq_stored *s)
 {
     const char *rest;
     const int layer = split_layer(s->name, &rest);
     for (const struct pq_map_row *row = arch->map; row->name; row++) {
         const char *name = pq_gguf_tensor_name(&r->m->arena, row->role, layer);
         if (!name)
-            return no_memory(r);
+            return pq_gguf_reader_no_memory(r);
         if (row->per_layer == (layer >= 0) && !strcmp(name, s->name))
             return add_piece(r, s, layer_name(&r->m->arena, row->name, layer), 0, s->dim[0]);
     }
@@ -334,23 +123,23 @@ static int add_tensor(struct reader *r, const struct pq_arch *arch, const struct
 }
 
 /* One tensor that the network needs, under its checkpoint name or as stacked pieces. */
-static int check_there(struct reader *r, const struct pq_map_row *row, int layer)
+static int check_there(struct pq_gguf_reader *r, const struct pq_map_row *row, int layer)
 {
     const char *name = layer_name(&r->m->arena, row->name, layer);
     const char *piece = row->stacked ? layer_name(&r->m->arena, row->stacked[0], layer) : name;
     const char *own = pq_gguf_tensor_name(&r->m->arena, row->role, layer);
     if (!name || !piece || !own)
-        return no_memory(r);
+        return pq_gguf_reader_no_memory(r);
     if (pq_ckpt_find(&r->shadow.ckpt, name) || pq_ckpt_find(&r->shadow.ckpt, piece))
         return PQ_OK;
     return pq_fail(r->e, PQ_EFORMAT, "%s: tensor %s is missing", r->file, own);
 }
 
 /* Missing tensors in the file's own words; the binder knows the checkpoint's names only. */
-static int check_complete(struct reader *r, const struct pq_arch *arch)
+static int check_complete(struct pq_gguf_reader *r, const struct pq_arch *arch)
 {
     uint32_t layers = 0;
-    int rc = get_u32(r, "block_count", true, &layers);
+    int rc = pq_gguf_reader_u32(r, "block_count", true, &layers);
     const bool tied = !pq_ckpt_find(r->m->ckpt, "output.weight");
     for (const struct pq_map_row *row = arch->map; rc >= 0 && row->name; row++) {
         if (row->role == PQ_ROLE_HEAD && tied)
@@ -361,7 +150,7 @@ static int check_complete(struct reader *r, const struct pq_arch *arch)
     return rc;
 }
 
-static int bind(struct reader *r)
+static int bind(struct pq_gguf_reader *r)
 {
     int rc = PQ_OK;
     const struct pq_ckpt *c = r->m->ckpt;
@@ -384,11 +173,11 @@ out:
 }
 
 /* The factor that the file gives wins over the rule, as in llama.cpp; equal to float32 is equal. */
-static int settle_attn_factor(struct reader *r)
+static int settle_attn_factor(struct pq_gguf_reader *r)
 {
     struct pq_hparams *hp = &r->m->net.hp;
     double v = hp->attn_factor;
-    int rc = get_f64(r, "rope.scaling.attn_factor", false, &v);
+    int rc = pq_gguf_reader_f64(r, "rope.scaling.attn_factor", false, &v);
     if (rc < 0 || hp->rope != PQ_ROPE_LONGROPE || (float)v == (float)hp->attn_factor)
         return rc;
     if (!(v > 0 && v < 1e3))
@@ -465,14 +254,14 @@ static int find_file(struct pq_model *m, struct pq_err *e)
 }
 
 /* general.name is for people; the file's name without its scheme would be a guess. */
-static int read_name(struct reader *r)
+static int read_name(struct pq_gguf_reader *r)
 {
     struct pq_gguf_str s;
     if (pq_gguf_get_str(r->g, "general.name", &s) && s.len && s.len < 256)
         r->m->name = pq_arena_strndup(&r->m->arena, s.s, (size_t)s.len);
     else
         r->m->name = pq_arena_strdup(&r->m->arena, r->file);
-    return r->m->name ? PQ_OK : no_memory(r);
+    return r->m->name ? PQ_OK : pq_gguf_reader_no_memory(r);
 }
 
 static int gguf_read(struct pq_model *m, struct pq_err *e)
@@ -480,7 +269,7 @@ static int gguf_read(struct pq_model *m, struct pq_err *e)
     int rc = PQ_OK;
     PQ_TRY(find_file(m, e));
     PQ_TRY(pq_ckpt_open(&m->ckpt, m->path, e));
-    struct reader r = {.m = m, .g = m->ckpt->gguf, .file = pq_path_base(m->path), .e = e};
+    struct pq_gguf_reader r = {.m = m, .g = m->ckpt->gguf, .file = pq_path_base(m->path), .e = e};
     if (!r.g)
         return pq_fail(e, PQ_EFORMAT, "%s: not a GGUF file", r.file);
     PQ_TRY(read_name(&r));
@@ -489,7 +278,7 @@ static int gguf_read(struct pq_model *m, struct pq_err *e)
         PQ_TRY(pq_vocab_from_gguf(&m->vocab, &m->arena, r.g, r.file, e));
     else
         m->vocab = (struct pq_vocab){.bos = -1, .eos = -1, .unk = -1, .pad = -1};
-    PQ_TRY(read_config(&r));
+    PQ_TRY(pq_gguf_read_config(&r));
     PQ_TRY(bind(&r));
     PQ_TRY(settle_attn_factor(&r));
 out:
