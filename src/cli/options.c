@@ -25,7 +25,8 @@ const struct pq_opt pq_opts[] = {
     {"solver", 0, PQ_OPT_STR, AT(solver), "NAME", " quantize ",
      "search (default: least weighted error) or rtn (round to nearest)"},
     {"context", 0, PQ_OPT_STR, AT(context), "short|long", " quantize ",
-     "LongRoPE models in MLX: which prompts the folder is right for (default long)"},
+     "LongRoPE models: write one kind of factors, so that MLX (and llama.cpp at any context) is "
+     "right for short or for long prompts (default: MLX long, GGUF both)"},
     {"provider", 0, PQ_OPT_STR, AT(provider), "NAME", " quantize ",
      "what the ONNX folder runs on: cpu (default), cuda, dml or webgpu"},
     {"split-max-size", 0, PQ_OPT_SIZE, AT(split), "SIZE", " quantize ",
