@@ -1,24 +1,33 @@
 # A short front for the CMake presets; see CMakePresets.json and CONTRIBUTING.md.
-.PHONY: all demo test unit bench install clean setup asan fuzz arm64 format
+.PHONY: all demo test unit asan clang tsan arm64 fuzz bench install format clean
 
 all: build/release/build.ninja
 	@cmake --build --preset release
 
-build/%/build.ninja:
+build/release/build.ninja:
 	@scripts/setup.sh build
+	@cmake --preset release
+
+build/arm64/build.ninja:
+	@scripts/setup.sh cross
+	@cmake --preset arm64
+
+build/%/build.ninja:
+	@scripts/setup.sh tests
 	@cmake --preset $*
 
+# Quantizes the model in this repository to every container and shows it running.
 demo: all
 	@scripts/setup.sh tests
 	@scripts/demo.sh
 
 # Everything: unit tests, and the outputs in the real runtimes.
 test: build/ci/build.ninja
-	@scripts/setup.sh tests
 	@scripts/venv.sh
 	@cmake --build --preset ci
 	@ctest --preset ci
 
+# What needs no Python environment.
 unit: build/ci/build.ninja
 	@cmake --build --preset ci
 	@ctest --preset ci -L 'unit|rules|fuzz'
@@ -27,13 +36,13 @@ asan clang tsan arm64: %: build/%/build.ninja
 	@cmake --build --preset $@
 	@ctest --preset $@
 
+fuzz: build/fuzz/build.ninja
+	@scripts/fuzz.sh
+
 bench: all
 	@scripts/setup.sh tests
 	@scripts/venv.sh
 	@build/venv/bin/python bench/bench_convert.py --phiq build/release/src/cli/phiq
-
-fuzz: build/fuzz/build.ninja
-	@scripts/fuzz.sh
 
 install: all
 	@cmake --install build/release

@@ -1,14 +1,15 @@
 #!/bin/sh
-# Installs what building phiq (default) or also testing it (`setup.sh tests`) needs on Debian,
-# Ubuntu and their kin. Quick and silent when nothing is missing. SPDX-License-Identifier: MIT
+# Installs what building phiq (default), testing it (`setup.sh tests`) or testing it for aarch64 as
+# well (`setup.sh cross`) needs on Debian, Ubuntu and their kin. Quick and silent when nothing is missing. SPDX-License-Identifier: MIT
 set -eu
 
 build_packages="cmake ninja-build gcc g++ pkg-config libjansson-dev
 protobuf-c-compiler libprotobuf-c-dev"
 test_packages="libcmocka-dev python3 python3-venv git clang"
 # Wanted by some tests, which are left out where the distribution lacks them.
-optional_packages="clang-format-14 libclang-rt-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-qemu-user-static"
+optional_packages="clang-format-14 libclang-rt-dev"
+cross_packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static protobuf-c-compiler
+libjansson-dev:arm64 libcmocka-dev:arm64 libprotobuf-c-dev:arm64"
 
 say() {
     printf 'setup: %s\n' "$*"
@@ -59,8 +60,9 @@ install_packages() {
 case "${1:-build}" in
 build) wanted=$build_packages optional= ;;
 tests) wanted="$build_packages $test_packages" optional=$optional_packages ;;
+cross) wanted="$build_packages $cross_packages" optional= ;;
 *)
-    echo "usage: scripts/setup.sh [build|tests]" >&2
+    echo "usage: scripts/setup.sh [build|tests|cross]" >&2
     exit 2
     ;;
 esac
@@ -86,6 +88,9 @@ if [ -n "$missing$missing_optional" ] && ! can_be_root; then
     exit 1
 fi
 if [ -n "$missing" ]; then
+    if [ "${1:-build}" = cross ] && ! dpkg --print-foreign-architectures | grep -qx arm64; then
+        as_root dpkg --add-architecture arm64
+    fi
     # shellcheck disable=SC2086
     refresh_lists $missing
     # shellcheck disable=SC2086
