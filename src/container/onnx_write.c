@@ -208,22 +208,65 @@ static int add_json(struct layout *l, const char *name, json_t *j, struct pq_err
     return rc;
 }
 
+/* Classes that all releases of onnxruntime-extensions know; what it does comes from tokenizer.json
+ * in any case. transformers 5 writes others. */
+static bool known_class(const char *name)
+{
+    static const char *const known[] = {"CodeGenTokenizer", "GPT2Tokenizer", "LlamaTokenizer",
+                                        "PreTrainedTokenizer"};
+    for (size_t i = 0; name && i < PQ_LEN(known); i++) {
+        size_t n = strlen(known[i]);
+        if (!strncmp(name, known[i], n) && (!name[n] || !strcmp(name + n, "Fast")))
+            return true;
+    }
+    return false;
+}
+
+/* The file as it is, unless its class would stop an older runtime. */
+static int add_tokenizer_config(struct layout *l, const struct pq_side *s, struct pq_err *e)
+{
+    json_t *j = NULL;
+    int rc = pq_json_parse(&j, s->data, s->size, s->name, e);
+    if (rc < 0)
+        return rc;
+    if (!known_class(json_string_value(json_object_get(j, "tokenizer_class")))) {
+        const char *plain = l->m->vocab.kind == PQ_VOCAB_SPM ? "LlamaTokenizer" : "GPT2Tokenizer";
+        json_object_set_new(j, "tokenizer_class", json_string(plain));
+        return add_json(l, s->name, j, e);
+    }
+    json_decref(j);
+    return pq_container_add_file(l->p, l->capacity, s->name, s->data, s->size, e);
+}
+
+/* A vocabulary that came without files is written in the library's own form. */
+static int add_missing(struct layout *l, bool has_json, bool has_config, struct pq_err *e)
+{
+    json_t *j = NULL;
+    int rc = has_json ? PQ_OK : pq_vocab_tokenizer_json(&l->m->vocab, &j, e);
+    if (rc >= 0 && !has_json)
+        rc = add_json(l, "tokenizer.json", j, e);
+    j = NULL;
+    if (rc < 0 || has_config)
+        return rc;
+    rc = pq_vocab_tokenizer_config(&l->m->vocab, &j, e);
+    return rc < 0 ? rc : add_json(l, "tokenizer_config.json", j, e);
+}
+
 static int add_tokenizer(struct layout *l, struct pq_err *e)
 {
     int rc = PQ_OK;
-    bool has = false;
-    json_t *j = NULL;
+    bool has_json = false, has_config = false;
     for (size_t i = 0; rc >= 0 && i < l->m->n_sides; i++) {
         const struct pq_side *s = &l->m->side[i];
         if (!strcmp(s->name, "generation_config.json"))
             continue; /* said in genai_config.json and in the metadata */
-        has |= !strcmp(s->name, "tokenizer.json");
-        rc = pq_container_add_file(l->p, l->capacity, s->name, s->data, s->size, e);
+        const bool config = !strcmp(s->name, "tokenizer_config.json");
+        has_json |= !strcmp(s->name, "tokenizer.json");
+        has_config |= config;
+        rc = config ? add_tokenizer_config(l, s, e)
+                    : pq_container_add_file(l->p, l->capacity, s->name, s->data, s->size, e);
     }
-    if (rc < 0 || has)
-        return rc;
-    rc = pq_vocab_tokenizer_json(&l->m->vocab, &j, e);
-    return rc < 0 ? rc : add_json(l, "tokenizer.json", j, e);
+    return rc < 0 ? rc : add_missing(l, has_json, has_config, e);
 }
 
 int pq_onnx_plan(struct pq_plan *p, const struct pq_model *m, const struct pq_request *r,

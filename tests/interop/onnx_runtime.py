@@ -42,18 +42,41 @@ class Onnx:
             g.generate_next_token()
         return [int(t) for t in g.get_sequence(0)]
 
+    def step_logits(self, ids, n):
+        """n more tokens: all ids, and the logits from which the last one was taken."""
+        g = self._generator(len(ids) + n)
+        g.append_tokens(np.array([ids], dtype=np.int32))
+        for _ in range(n):
+            g.generate_next_token()
+        logits = g.get_output("logits")[0, -1].astype(np.float32)
+        return [int(t) for t in g.get_sequence(0)], logits
+
 
 LEVELS = {"all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
           "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL}
 
 
+def _in_single_precision(folder):
+    """The same model with kernels that do not round activations to 8 bits."""
+    model = onnx.load(str(Path(folder) / "model.onnx"), load_external_data=False)
+    for node in model.graph.node:
+        for a in node.attribute:
+            if a.name == "accuracy_level":
+                a.i = 1
+    path = Path(folder) / "single.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 class Session:
     """model.onnx in ONNX Runtime itself, without the generate() API."""
 
-    def __init__(self, folder, level="all"):
+    def __init__(self, folder, level="all", single=False):
         options = ort.SessionOptions()
         options.graph_optimization_level = LEVELS[level]
-        self.session = ort.InferenceSession(str(Path(folder) / "model.onnx"), options,
+        options.log_severity_level = 3
+        path = _in_single_precision(folder) if single else Path(folder) / "model.onnx"
+        self.session = ort.InferenceSession(str(path), options,
                                             providers=["CPUExecutionProvider"])
         self.inputs = {i.name: i for i in self.session.get_inputs()}
 
@@ -68,6 +91,13 @@ class Session:
         feed = {k: np.array(v, np.int64) for k, v in feed.items() if k in self.inputs}
         feed |= {k: self._empty(v) for k, v in self.inputs.items() if k.startswith("past")}
         return self.session.run(["logits"], feed)[0][0].astype(np.float32)
+
+    def greedy(self, ids, n):
+        """Without a cache: everything computed anew for each token."""
+        ids = list(ids)
+        for _ in range(n):
+            ids.append(int(self.logits(ids)[-1].argmax()))
+        return ids
 
 
 def check(folder):
