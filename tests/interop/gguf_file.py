@@ -42,8 +42,12 @@ class GgufFile:
     def __init__(self, path):
         shards = sorted(path.parent.glob(re.sub(r"-00001-of-(\d+)", r"-*-of-\1", path.name)))
         self.readers = [GGUFReader(p) for p in shards or [path]]
-        self.fields = {k: f.contents() for k, f in self.readers[0].fields.items()}
-        self.architecture = self.fields["general.architecture"]
+        self.architecture = self.field("general.architecture")
+
+    def field(self, name):
+        """A value of the metadata; None when absent."""
+        field = self.readers[0].fields.get(name)
+        return field and field.contents()
 
     def tensors(self):
         return [t for reader in self.readers for t in reader.tensors]
@@ -54,7 +58,7 @@ class GgufFile:
 
     def key(self, name):
         """A key of the architecture's own."""
-        return self.fields.get(f"{self.architecture}.{name}")
+        return self.field(f"{self.architecture}.{name}")
 
     def types(self):
         return {t.name: t.tensor_type.name for t in self.tensors()}

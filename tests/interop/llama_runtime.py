@@ -33,7 +33,7 @@ class Llama:
     """One loaded GGUF. All arithmetic that the runtime lets us choose is float32: the cache, and no
     flash attention."""
 
-    def __init__(self, path, n_ctx=256, vocab_only=False, threads=2):
+    def __init__(self, path, n_ctx=256, vocab_only=False, threads=1):
         del _log[:]
         p = lib.llama_model_default_params()
         p.n_gpu_layers, p.vocab_only, p.check_tensors = 0, vocab_only, True

@@ -137,11 +137,11 @@ class Files(InteropTest):
                              config["original_max_position_embeddings"]}
             self.assertAlmostEqual(file.key("rope.freq_base"), config["rope_theta"])
         self.assertEqual({k: file.key(k) for k in expected}, expected)
-        self.assertEqual(file.fields["general.quantization_version"], 2)
-        self.assertEqual(file.fields["general.file_type"], 7)  # mostly Q8_0
+        self.assertEqual(file.field("general.quantization_version"), 2)
+        self.assertEqual(file.field("general.file_type"), 7)  # mostly Q8_0
         n = config["vocab_size"]
-        self.assertEqual(len(file.fields["tokenizer.ggml.tokens"]), n)
-        self.assertEqual(len(file.fields["tokenizer.ggml.token_type"]), n)
+        self.assertEqual(len(file.field("tokenizer.ggml.tokens")), n)
+        self.assertEqual(len(file.field("tokenizer.ggml.token_type")), n)
         self.check_factors(file, config)
 
     def check_factors(self, file, config):
