@@ -103,6 +103,17 @@ const char *pq_onnx_embed(struct pq_onnx_build *b, const char *ids);
 /* A vector: norm weights and biases; NULL for NULL. */
 const char *pq_onnx_vector(struct pq_onnx_build *b, const struct pq_item *it);
 
+/* ---- onnx_builder.c: folders of onnxruntime-genai's model builder ---- */
+
+struct pq_onnx_names {
+    bool phi, tied;
+};
+/* Fills m->config from genai_config.json and the graph. */
+int pq_onnx_builder_config(struct pq_model *m, struct pq_onnx_names *look,
+                           struct pq_err *e) PQ_MUST_CHECK;
+/* The checkpoint's module that a node multiplies or normalises by; NULL for others. */
+const char *pq_onnx_module(const struct pq_onnx_names *look, struct pq_arena *a, const char *node);
+
 json_t *pq_onnx_genai(const struct pq_onnx_build *b); /* NULL without memory */
 
 extern const struct pq_recipe pq_onnx_recipes[];

@@ -147,6 +147,15 @@ static char *text_of(struct pq_arena *a, json_t *j)
 }
 
 /* The hyperparameters in Hugging Face's words, and how the weights came about. */
+static json_t *network_config(const struct pq_network *net)
+{
+    json_t *j = pq_network_config(net);
+    if (j && net->hp.rope == PQ_ROPE_LONGROPE) /* the number itself, wherever it came from */
+        json_object_set_new(json_object_get(j, "rope_scaling"), "attention_factor",
+                            json_real(net->hp.attn_factor));
+    return j;
+}
+
 static int add_meta(struct layout *l, struct pq_err *e)
 {
     struct pq_arena *a = &l->p->arena;
@@ -154,7 +163,7 @@ static int add_meta(struct layout *l, struct pq_err *e)
     const struct pq_pair {
         const char *key, *value;
     } pairs[] = {
-        {PQ_ONNX_META_CONFIG, text_of(a, pq_network_config(&l->m->net))},
+        {PQ_ONNX_META_CONFIG, text_of(a, network_config(&l->m->net))},
         {PQ_ONNX_META_GENERATION, text_of(a, l->m->generation ? json_incref(l->m->generation)
                                                               : pq_network_generation(&l->m->net))},
         {"phiq.name", r->model_name ? r->model_name : l->m->name},

@@ -116,9 +116,22 @@ void pq_scheme_encode(const struct pq_scheme *s, const struct pq_kern *k, enum p
         widen_scales((uint8_t *)part[1], cols / in.group);
 }
 
+static void turned_row(const struct pq_view *v, uint64_t row, float *x)
+{
+    const uint64_t size = pq_dtype_size(v->scheme->dtype);
+    for (uint64_t c = 0; c < v->cols; c++) {
+        const void *part[PQ_MAX_PARTS] = {v->part[0] + (c * v->turned + row) * size};
+        v->scheme->decode(v->scheme, part, 1, x + c);
+    }
+}
+
 void pq_view_row(const struct pq_view *v, const struct pq_kern *k, uint64_t row, float *x)
 {
     const void *part[PQ_MAX_PARTS] = {NULL};
+    if (v->turned) {
+        turned_row(v, row, x);
+        return;
+    }
     for (int i = 0; i < PQ_MAX_PARTS; i++)
         if (v->part[i])
             part[i] = v->part[i] + row * pq_scheme_part_bytes(v->scheme, v->cols, i);

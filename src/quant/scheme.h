@@ -80,6 +80,7 @@ struct pq_view {
     const struct pq_scheme *scheme;
     const uint8_t *part[PQ_MAX_PARTS]; /* each [rows][pq_scheme_part_bytes] */
     uint64_t rows, cols;
+    uint64_t turned; /* 0; or plain elements lie column by column, each column this many long */
 };
 
 /* Widens one stored row to float32. */

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from tokenizers import Tokenizer
 
+from builder_form import rewrite
 from common import (FIXTURES, NAMES, SAMPLE, Golden, InteropTest, checkpoint, mean_kld, phiq,
                     quantize, read_config, read_weights, recipes, relative_error)
 from gguf_file import GgufFile
@@ -304,6 +305,51 @@ class Providers(InteropTest):
             self.assertNotEqual(r.returncode, 0)
             self.assertIn(words, r.stderr)
             self.assertEqual(os.listdir(self.tmp), [])
+
+
+class BuilderForm(InteropTest):
+    """Folders laid out as the runtime's model builder lays out its own, as a source."""
+
+    def check(self, name, recipe, provider="cpu"):
+        ours = quantize(checkpoint(name), self.tmp / f"{name}-{recipe}", "onnx", "--scheme", recipe,
+                        "--provider", provider)
+        form = rewrite(ours, self.tmp / f"{name}-{recipe}-form", tied=name == "phi4-mini")
+        golden = Golden(name)
+        for ids in golden.prompts.values():  # the rewriting is faithful
+            tolerance = TOLERANCE if recipe == "f32" else 0.5
+            self.assert_close(Session(ours).logits(ids), Session(form).logits(ids), tolerance)
+        a, b = (OnnxFile(quantize(f, self.tmp / f"{name}-{recipe}-{k}", "onnx", "-s", "f32")).arrays
+                for k, f in enumerate((ours, form)))
+        self.assertEqual(a.keys(), b.keys())
+        for key in a:
+            if key in ("cos_cache", "sin_cache"):  # from frequencies that were found in the cache
+                atol = 2e-3 if recipe == "f16" else 1e-5
+                np.testing.assert_allclose(b[key], a[key], rtol=0, atol=atol)
+            else:
+                np.testing.assert_array_equal(b[key], a[key], key)
+        x, y = (json.loads(phiq("info", f, "--json").stdout) for f in (ours, form))
+        for key in ("weights", "bits_per_weight", "schemes", "tensor_count"):
+            self.assertEqual(x[key], y[key], key)
+        for known in (x["network"], y["network"]):
+            del known["dtype"]  # the checkpoint's, which the builder does not keep
+            if known["sliding_window"] >= known["context"]:  # no window, so no attribute
+                known["sliding_window"] = 0
+            known["rope"] = {k: round(v, 5) if isinstance(v, float) else v
+                             for k, v in known["rope"].items()}
+        self.assertEqual(x["network"], y["network"])
+
+    def test_quantized(self):
+        for name in (*NAMES, "sample"):
+            for recipe in ("pure-int4g32", "uint4g32", "int8g32"):
+                with self.subTest(name, recipe=recipe):
+                    self.check(name, recipe)
+
+    def test_floats(self):
+        for name in NAMES:
+            with self.subTest(name):
+                self.check(name, "f32")
+        self.check("phi4-mini", "f16", "cuda")
+        self.check("phi2", "f16", "cuda")
 
 
 class Folder(InteropTest):

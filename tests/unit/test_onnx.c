@@ -212,7 +212,7 @@ static const struct {
     const char *words;
 } patches[] = {
     SAME("\x22\x0bMatMulNBits", "\x22\x0bMatMulNBitx", "operator MatMulNBitx is not one"),
-    SAME("phiq.config", "phiq.confix", "phiq.config"),
+    SAME("phiq.config", "phiq.confix", "none of the model builder's"),
     SAME("\"hidden_size\"", "\"hidden_sizf\"", "hidden_size"),
     SAME("model.onnx.data", "../odel.onnx.da", "expected a file of the same folder"),
     SAME("model.onnx.data", "model.onnx.dat2", "model.onnx.dat2"),
@@ -223,7 +223,7 @@ static const struct {
     SAME("block_size\x18\x20", "block_size\x18\x21", "in blocks of 33"),
     SAME("K\x18\x80\x02", "K\x18\x80\x04", "does not have the shape"),
     SAME("K\x18\x80\x02", "K\x18\x90\x02", "do not tile"),
-    SAME("K\x18\x80\x02", "K\x18\x80\x00", "does not have the shape"),
+    SAME("K\x18\x80\x02", "K\x18\x80\x00", "K is missing"),
     SAME("N\x18\x80\x03", "N\x18\x80\x02", "does not have the shape"),
     SAME("N\x18\x80\x03", "N\x18\x80\x00", "do not tile"),
 };
