@@ -210,6 +210,17 @@ static json_t *factors(const struct table *t, double theta)
 
 /* ---- config.json ---- */
 
+/* The factor of cos and sin: by LongRoPE's formula where the caches agree with it, as far as they
+ * are exact. */
+static double scale_of(const struct table *t, const json_t *config)
+{
+    double max = json_number_value(json_object_get(config, "max_position_embeddings"));
+    double original = (double)t->rows;
+    double found = hypot(element(t->cos, 0, t->type), element(t->sin, 0, t->type));
+    double own = max > original ? sqrt(1 + log(max / original) / log(original)) : 1;
+    return fabs(found - own) < 1e-3 * own ? own : found;
+}
+
 static int put_rope(struct pq_model *m, json_t *config, uint64_t head_dim, struct pq_err *e)
 {
     struct table t[2] = {{0}};
@@ -228,13 +239,12 @@ static int put_rope(struct pq_model *m, json_t *config, uint64_t head_dim, struc
         json_object_set_new(config, "partial_rotary_factor", json_real(1));
     if (n == 1)
         return PQ_OK;
-    const double scale = hypot(element(t[0].cos, 0, t[0].type), element(t[0].sin, 0, t[0].type));
     json_object_set_new(config, "original_max_position_embeddings",
                         json_integer((json_int_t)t[0].rows));
     json_object_set_new(config, "rope_scaling",
                         json_pack("{s:s, s:f, s:o, s:o}", "type", "longrope", "attention_factor",
-                                  scale, "short_factor", factors(&t[0], theta), "long_factor",
-                                  factors(&t[1], theta)));
+                                  scale_of(&t[0], config), "short_factor", factors(&t[0], theta),
+                                  "long_factor", factors(&t[1], theta)));
     return PQ_OK;
 }
 
