@@ -121,7 +121,7 @@ static void nothing_there(void **state)
     open_fails(TMP "/none", PQ_EIO, TMP "/none: no such file or folder");
     open_fails(TMP, PQ_EFORMAT, TMP ": holds no model.safetensors, pytorch_model.bin or .gguf");
     put_text("x.bin", "");
-    open_fails(TMP "/x.bin", PQ_EFORMAT, "x.bin: is neither a safetensors, a PyTorch nor a GGUF");
+    open_fails(TMP "/x.bin", PQ_EFORMAT, "x.bin: is neither a safetensors, a PyTorch");
     put_text("x.gguf", "");
     open_fails(TMP "/x.gguf", PQ_EFORMAT, "x.gguf: the file ends inside its first 8 bytes");
     put_text("x.safetensors", "");
