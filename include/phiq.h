@@ -73,7 +73,7 @@ struct pq_quantize_options {
     const char *const *rule;  /* "PATTERN=SCHEME" or "TARGET:PATTERN=SCHEME", first match wins */
     size_t n_rules;
     const char *imatrix;      /* importance matrix in llama.cpp's GGUF form */
-    const char *context;      /* LongRoPE in MLX: "short" or "long" (default) */
+    const char *context;      /* LongRoPE: "short" or "long"; default: long in MLX, else both */
     const char *provider;     /* ONNX: "cpu" (default), "cuda", "dml", "webgpu" */
     const char *name;         /* model name in file names and metadata */
     uint64_t split_max_bytes; /* GGUF shards no larger than this; 0 = one file */

@@ -44,7 +44,18 @@ def mlx(path, golden):
     return kld, TOKENS / (time.monotonic() - began), m.tokenizer.decode(out)
 
 
-RUNTIMES = {"gguf": ("llama.cpp", gguf), "mlx": ("mlx-lm", mlx)}
+def onnx(path, golden):
+    from onnx_runtime import Onnx
+    m = Onnx(path)
+    ids = golden.prompts[golden.shortest]
+    kld = mean_kld(golden.logits[golden.shortest], m.logits(ids))
+    start = m.tokenizer.encode(PROMPT).tolist()
+    began = time.monotonic()
+    out = m.greedy(start, TOKENS)
+    return kld, TOKENS / (time.monotonic() - began), m.tokenizer.decode(out)
+
+
+RUNTIMES = {"gguf": ("llama.cpp", gguf), "mlx": ("mlx-lm", mlx), "onnx": ("ONNX Runtime", onnx)}
 
 
 def main():

@@ -84,7 +84,7 @@ if [ "$have" != "${llama#*==}" ]; then
     # shellcheck disable=SC2086
     pip install -q "$wheels"/$wheel_name || fail "pip cannot install $llama"
 fi
-"$venv/bin/python" -c 'import gguf, llama_cpp, mlx_lm, numpy, sentencepiece, tokenizers' ||
+"$venv/bin/python" -c 'import gguf, llama_cpp, mlx_lm, numpy, onnx, onnxruntime_genai, sentencepiece, tokenizers' ||
     fail "the environment in $venv does not work"
 echo "$stamp" >"$venv/.phiq-stamp"
 say "ready"

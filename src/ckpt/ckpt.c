@@ -141,7 +141,7 @@ static int choose(const struct pq_ckpt_kind **kind, struct pq_ckpt_source *s, st
         e, PQ_EFORMAT,
         s->folder
             ? "%s: holds no model.safetensors, pytorch_model.bin or .gguf file, nor model.onnx"
-            : "%s: is neither a safetensors, a PyTorch, a GGUF nor an ONNX file",
+            : "%s: is neither a safetensors, a PyTorch nor a GGUF file, nor an ONNX model",
         s->path);
 }
 

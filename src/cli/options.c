@@ -9,13 +9,13 @@
 
 const struct pq_opt pq_opts[] = {
     {"to", 0, PQ_OPT_STR, AT(to), "LIST", " quantize ",
-     "containers to write, separated by commas: gguf, mlx (default: all)"},
+     "containers to write, separated by commas: gguf, mlx, onnx (default: all)"},
     {"out", 'o', PQ_OPT_STR, AT(out), "DIR", " quantize ",
-     "output folder; receives DIR/gguf/NAME-SCHEME.gguf, DIR/mlx/"},
+     "output folder; receives DIR/gguf/NAME-SCHEME.gguf, DIR/mlx/, DIR/onnx/"},
     {"precision", 'p', PQ_OPT_STR, AT(precision), "P", " quantize ",
      "int4 (default), int8, fp16, bf16 or fp32: each container's usual scheme"},
     {"scheme", 's', PQ_OPT_STR, AT(scheme), "S", " quantize ",
-     "a scheme by name, per container: gguf:q4_k_m,mlx:affine4g64 (see phiq schemes)"},
+     "a scheme by name, per container: gguf:q4_k_m,onnx:int4_down (see phiq schemes)"},
     {"tensor", 't', PQ_OPT_LIST, AT(rule), "PATTERN=S", " quantize ",
      "scheme for tensors whose name matches (* and ?); repeatable, first match wins"},
     {"embed", 0, PQ_OPT_STR, AT(embed), "S", " quantize ", "scheme of the token embedding"},
@@ -26,7 +26,7 @@ const struct pq_opt pq_opts[] = {
      "search (default: least weighted error) or rtn (round to nearest)"},
     {"context", 0, PQ_OPT_STR, AT(context), "short|long", " quantize ",
      "LongRoPE models: write one kind of factors, so that MLX (and llama.cpp at any context) is "
-     "right for short or for long prompts (default: MLX long, GGUF both)"},
+     "right for short or for long prompts (default: MLX long, GGUF and ONNX both)"},
     {"provider", 0, PQ_OPT_STR, AT(provider), "NAME", " quantize ",
      "what the ONNX folder runs on: cpu (default), cuda, dml or webgpu"},
     {"split-max-size", 0, PQ_OPT_SIZE, AT(split), "SIZE", " quantize ",
