@@ -105,6 +105,13 @@ class Llama:
             raise RuntimeError(f"llama_tokenize needs {-n} tokens for {len(raw)} bytes")
         return list(room[:n])
 
+    def detokenize(self, ids):
+        pieces, room = b"", ctypes.create_string_buffer(256)
+        for token in ids:
+            n = lib.llama_token_to_piece(self.vocab, token, room, len(room), 0, False)
+            pieces += room.raw[:max(n, 0)]
+        return pieces.decode("utf-8", "replace").strip()
+
     def chat_template(self):
         t = lib.llama_model_chat_template(self.model, None)
         return t.decode() if t else None
