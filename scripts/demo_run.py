@@ -27,7 +27,7 @@ def gguf(path, golden):
     with Llama(path) as m:
         ids = golden.prompts[golden.shortest]
         kld = mean_kld(golden.logits[golden.shortest], m.logits(ids))
-        start = m.tokenize(PROMPT, add_special=True)
+        start = m.tokenize(PROMPT)
         began = time.monotonic()
         out = m.greedy(start, TOKENS)
         return kld, TOKENS / (time.monotonic() - began), m.detokenize(out)
