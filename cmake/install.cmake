@@ -6,6 +6,8 @@ install(TARGETS phiq_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/phiq.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
+# Relative to the file itself, so that the tree can be installed or moved anywhere.
+file(RELATIVE_PATH PQ_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/phiq.pc.in phiq.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/phiq.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
