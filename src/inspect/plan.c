@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "inspect/inspect.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const double GB = 1e9;
@@ -132,29 +133,41 @@ static const json_t *best_row(const json_t *rows, const struct pq_device *d)
     return NULL;
 }
 
+/* "7.6 GB", "310 MB" */
+static const char *amount(double bytes, char buf[32])
+{
+    bool small = bytes < GB;
+    snprintf(buf, 32, small ? "%.0f MB" : "%.1f GB", bytes / (small ? 1e6 : GB));
+    return buf;
+}
+
 static json_t *advice(const json_t *rows, const struct pq_device *d, const struct pq_hparams *hp,
                       double limit, double tokens)
 {
+    char need_text[32], limit_text[32];
     const json_t *row = best_row(rows, d);
+    amount(limit, limit_text);
     if (row)
-        return json_sprintf("%s Use --to %s --precision %s: about %.1f GB in memory with a context "
-                            "of %.0f tokens, of the %.1f GB that a model may take there.",
-                            d->advice, json_string_value(json_object_get(row, "target")),
-                            json_string_value(json_object_get(row, "precision")),
-                            json_number_value(json_object_get(row, "ram_bytes")) / GB, tokens,
-                            limit / GB);
+        return json_sprintf(
+            "%s Use --to %s --precision %s: about %s in memory with a context of %.0f tokens, of "
+            "the %s that a model may take there.",
+            d->advice, json_string_value(json_object_get(row, "target")),
+            json_string_value(json_object_get(row, "precision")),
+            amount(json_number_value(json_object_get(row, "ram_bytes")), need_text), tokens,
+            limit_text);
     row = row_of(rows, d->container, "int4");
     double need = row ? json_number_value(json_object_get(row, "ram_bytes")) : 0;
     double cache = cache_bytes(hp, tokens);
+    amount(need, need_text);
     if (need - cache < limit)
-        return json_sprintf("%s It does not fit with a context of %.0f tokens (INT4 needs %.1f GB "
-                            "of the %.1f GB), but does with up to about %.0f tokens.",
-                            d->advice, tokens, need / GB, limit / GB,
-                            (limit - need + cache) / cache_bytes(hp, 1));
-    return json_sprintf("%s This model does not fit even at INT4 (%.1f GB of the %.1f GB): take a "
-                        "smaller Phi, a device with more memory, or a smaller scheme such as "
-                        "gguf:q3_k_m or gguf:iq4_xs.",
-                        d->advice, need / GB, limit / GB);
+        return json_sprintf(
+            "%s It does not fit with a context of %.0f tokens (INT4 needs %s of the %s), but does "
+            "with up to about %.0f tokens.",
+            d->advice, tokens, need_text, limit_text, (limit - need + cache) / cache_bytes(hp, 1));
+    return json_sprintf(
+        "%s This model does not fit even at INT4 (%s of the %s): take a smaller Phi, a device with "
+        "more memory, or a smaller scheme such as gguf:q3_k_m or gguf:iq4_xs.",
+        d->advice, need_text, limit_text);
 }
 
 static int find_device(const struct pq_device **d, const char *name, struct pq_err *e)
