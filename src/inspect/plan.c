@@ -164,10 +164,11 @@ static json_t *advice(const json_t *rows, const struct pq_device *d, const struc
             "%s It does not fit with a context of %.0f tokens (INT4 needs %s of the %s), but does "
             "with up to about %.0f tokens.",
             d->advice, tokens, need_text, limit_text, (limit - need + cache) / cache_bytes(hp, 1));
-    return json_sprintf(
-        "%s This model does not fit even at INT4 (%s of the %s): take a smaller Phi, a device with "
-        "more memory, or a smaller scheme such as gguf:q3_k_m or gguf:iq4_xs.",
-        d->advice, need_text, limit_text);
+    amount(need - cache, need_text);
+    return json_sprintf("%s This model does not fit even at INT4 and without context (%s of the "
+                        "%s): take a smaller Phi, a device with "
+                        "more memory, or a smaller scheme such as gguf:q3_k_m or gguf:iq4_xs.",
+                        d->advice, need_text, limit_text);
 }
 
 static int find_device(const struct pq_device **d, const char *name, struct pq_err *e)
