@@ -204,6 +204,18 @@ static int check_prefixes(struct pq_run *r, const char *text, const char *option
     return PQ_OK;
 }
 
+/* Likewise an option of one container. (--context is right with any model: where there is one set
+ * of rope factors, it suits short and long prompts.) */
+static int check_provider(const struct pq_run *r, struct pq_err *e)
+{
+    bool onnx = false;
+    for (size_t i = 0; i < r->n_targets; i++)
+        onnx |= !strcmp(r->target[i].container->name, "onnx");
+    return !r->opt->provider || onnx
+               ? PQ_OK
+               : pq_fail(e, PQ_EINVAL, "--provider is for ONNX folders, which --to does not name");
+}
+
 int pq_run_targets(struct pq_run *r, struct pq_err *e)
 {
     int rc = PQ_OK;
@@ -227,6 +239,7 @@ int pq_run_targets(struct pq_run *r, struct pq_err *e)
         PQ_TRY(check_prefixes(r, word, "--scheme", e));
     for (size_t i = 0; i < o->n_rules; i++)
         PQ_TRY(check_prefixes(r, o->rule[i], "--tensor", e));
+    PQ_TRY(check_provider(r, e));
 out:
     return rc;
 }

@@ -231,6 +231,11 @@ static void refused_in_words(void **state)
         assert_words(e, cases[i].words);
         assert_int_equal(pq_path_kind(in_scratch("never")), PQ_PATH_NONE);
     }
+    struct pq_err e = {0};
+    struct pq_quantize_options o = options(fixture("phi3-medium"), in_scratch("never"));
+    o.provider = "cuda";
+    assert_int_equal(quantize(&o, &e), PQ_EINVAL);
+    assert_words(e, "--provider is for ONNX folders");
 }
 
 /* A weight that is not finite, or not representable, is named with file, row and column. */
