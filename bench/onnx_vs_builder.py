@@ -1,0 +1,371 @@
+#!/usr/bin/env python3
+"""ONNX folders of phiq and of onnxruntime-genai's model builder, side by side in the same runtime.
+
+Quality (without --speed): for every fixture and the trained sample, mean KL divergence from the
+reference logits and bytes of model.onnx + model.onnx.data, at block size 32. Each form of the
+builder meets one recipe, the same for all checkpoints, that gives no matrix fewer bits than the
+builder's form does, the embedding apart (f32 there; 8 bits in our int4 recipes, f16 against int8).
+The exit status is 1 if a recipe is further from the reference or larger than its peer. "Larger"
+leaves out the gaps that align weights to pages: a share of a fixture's file, nothing in a model's.
+The files as they are stand in a column of their own.
+
+Speed (--speed): conversion time, peak memory and bytes on the synthetic checkpoint of
+Phi-3.5-mini's shape, then prefill and decoding of both folders in the generate() API. Ratios are
+between medians of the same run; absolute times are this machine's.
+
+The builder needs PyTorch, so it runs in an environment of its own, named by --builder-python: the
+python of a venv with torch, transformers==5.5.4, onnxruntime-genai==0.18.0 and onnx-ir. All else
+runs in build/venv. SPDX-License-Identifier: MIT"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import measure
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT / "tests" / "interop"))
+
+import numpy as np
+import onnx
+
+import common
+import onnx_runtime
+
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to call the builder. Its option names with an `int4_` prefix have no effect."""
+    name: str
+    precision: str
+    options: tuple
+    ours: tuple  # the recipe that meets it, and its further options
+    tied: tuple  # the same where embedding and head are one matrix
+
+
+# The builder keeps an embedding in f32 and rounds the head as all else; a tied matrix it writes
+# once, in 4 bits, and in 8 bits beside an embedding in f32.
+FORMS = (
+    Form("int4 default", "int4", ("is_symmetric=true",), ("int4g32",), ("pure-int4g32",)),
+    Form("int4 rtn asym", "int4", ("algo_config=rtn", "is_symmetric=false"), ("uint4g32",),
+         ("pure-uint4g32",)),
+    Form("int4 k_quant asym", "int4", ("algo_config=k_quant", "is_symmetric=false"),
+         ("uint4g32",), ("pure-uint4g32",)),
+    Form("int8", "int8", ("is_symmetric=true",), ("int8g32", "--embed", "f16"),
+         ("int8g32", "--embed", "f16")),
+)
+# Shown where they meet none of the builder's forms.
+OTHERS = (("pure-int4g32",), ("pure-uint4g32",), ("int4g32",), ("uint4g32",), ("int8g32",))
+
+
+def opponent(form, source):
+    return form.tied if common.read_config(source).get("tie_word_embeddings") else form.ours
+
+
+# --- making the folders ---------------------------------------------------------------------------
+
+def builder_arguments(form, source, out):
+    """-c keeps its temporary files out of the current folder."""
+    return ["-i", str(source), "-o", str(out), "-p", form.precision, "-e", "cpu",
+            "-c", str(out.parent / "cache"),
+            "--extra_options", f"block_size={BLOCK}", *form.options]
+
+
+# Many folders from one process, as torch takes seconds to import; each is the whole command.
+BUILD_ALL = """
+import json, runpy, sys
+for arguments in json.load(sys.stdin):
+    sys.argv = ["builder", *arguments]
+    runpy.run_module("onnxruntime_genai.models.builder", run_name="__main__")
+"""
+
+
+def build_all(python, calls):
+    r = subprocess.run([python, "-c", BUILD_ALL], input=json.dumps(calls), text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if r.returncode != 0:
+        raise RuntimeError(f"the builder failed:\n{r.stdout[-4000:]}")
+
+
+def repair_window(folder, source):
+    """The builder's graph ignores a sliding window (and its genai_config.json then fails at run
+    time); with the window in the graph what is left to compare is the rounding."""
+    window = common.read_config(source).get("sliding_window")
+    if not window:
+        return
+    path = folder / "model.onnx"
+    model = onnx.load(str(path), load_external_data=False)
+    for node in model.graph.node:
+        if node.op_type == "GroupQueryAttention":
+            kept = [a for a in node.attribute if a.name != "local_window_size"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("local_window_size", window)])
+    path.write_bytes(model.SerializeToString())
+
+
+def phiq_folder(source, out, recipe):
+    scheme, *options = recipe
+    return common.quantize(source, out, "onnx", "--scheme", scheme, *options)
+
+
+def bytes_of(folder):
+    return sum((folder / name).stat().st_size for name in ("model.onnx", "model.onnx.data"))
+
+
+def bytes_without_gaps(folder):
+    """The graph, and what of the data file some weight refers to."""
+    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    places = [{e.key: e.value for e in t.external_data} for t in model.graph.initializer]
+    used = {(int(p.get("offset", 0)), int(p["length"])) for p in places if p}
+    return (folder / "model.onnx").stat().st_size + sum(length for _, length in used)
+
+
+# --- quality --------------------------------------------------------------------------------------
+
+@dataclass
+class Row:
+    maker: str
+    name: str
+    files: int
+    bytes: int       # without gaps
+    kld: np.ndarray  # one value per position of every stored prompt
+
+
+class Session(onnx_runtime.Session):
+    """The builder names the size of a head where a number is expected; the folder knows it."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        config = json.loads((folder / "genai_config.json").read_text())
+        self.head_size = config["model"]["decoder"]["head_size"]
+
+    def _empty(self, value):
+        return np.zeros((1, value.shape[1], 0, self.head_size), np.float32)
+
+
+def kld_by_position(folder, golden):
+    session = Session(folder)
+    parts = []
+    for n, ids in sorted(golden.prompts.items()):
+        got = session.logits(ids)
+        parts += [common.mean_kld(r[None], g[None]) for r, g in zip(golden.logits[n], got)]
+    return np.array(parts)
+
+
+def row(maker, name, folder, golden):
+    return Row(maker, name, bytes_of(folder), bytes_without_gaps(folder),
+               kld_by_position(folder, golden))
+
+
+def compare(name, work):
+    """[(the builder's row, ours)], [our rows without a peer]."""
+    source, golden = common.checkpoint(name), common.Golden(name)
+    met = [opponent(form, source) for form in FORMS]
+    recipes = {*met, *OTHERS}
+    ours = {r: row("phiq", " ".join(r), phiq_folder(source, work / name / f"phiq-{i}", r), golden)
+            for i, r in enumerate(sorted(recipes))}
+    pairs = []
+    for i, (form, recipe) in enumerate(zip(FORMS, met)):
+        folder = builder_folder(work, name, i)
+        repair_window(folder, source)
+        pairs.append((row("builder", form.name, folder, golden), ours[recipe]))
+    return pairs, [ours[r] for r in OTHERS if r not in met]
+
+
+def builder_folder(work, name, index):
+    return work / name / f"builder-{index}"
+
+
+def verdict(theirs, ours):
+    """In words, and whether ours is at least as near and no larger."""
+    if ours.bytes > theirs.bytes:
+        return "phiq is larger", False
+    difference = theirs.kld - ours.kld
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    won = difference.mean() >= 0
+    words = "phiq" if won else "builder"
+    if abs(difference.mean()) < 2 * error:
+        words += " (within 2 standard errors)"
+    return words, bool(won)
+
+
+def print_row(fixture, r, tail=""):
+    print(f"{fixture:<23} {r.maker:<8} {r.name:<19} {r.files:>9} {r.bytes:>9} "
+          f"{r.kld.mean():>9.6f}  {tail}".rstrip())
+
+
+def quality(a, work):
+    names = a.only or [*common.NAMES, "sample"]
+    calls = []
+    for name in names:
+        (work / name).mkdir()
+        calls += [builder_arguments(form, common.checkpoint(name), builder_folder(work, name, i))
+                  for i, form in enumerate(FORMS)]
+    build_all(a.builder_python, calls)
+    print(f"{'checkpoint':<23} {'maker':<8} {'form':<19} {'files':>9} {'no gaps':>9} "
+          f"{'mean KLD':>9}  nearer")
+    lost = met = longer = 0
+    for name in names:
+        pairs, others = compare(name, work)
+        for theirs, ours in pairs:
+            words, won = verdict(theirs, ours)
+            print_row(name, theirs)
+            print_row(name, ours, f"{words}, {ours.kld.mean() / theirs.kld.mean():.2f} x KLD, "
+                                  f"{ours.bytes / theirs.bytes:.2f} x bytes")
+            met, lost = met + 1, lost + (not won)
+            longer += ours.files > theirs.files
+        for r in others:
+            print_row(name, r)
+        print(flush=True)
+        shutil.rmtree(work / name)
+    print(f"phiq is nearer with no more bytes in {met - lost} of {met} pairs; with its gaps "
+          f"it is larger in {longer}.\n"
+          "KLD: mean over all positions of all stored prompts, plain InferenceSession. The\n"
+          "builder's attention gets the sliding window that it leaves out.")
+    return lost == 0
+
+
+# --- speed ----------------------------------------------------------------------------------------
+
+PROMPT, NEW_TOKENS = 128, 48
+
+
+def time_folder(folder):
+    """In a process of its own: tokens per second of prefill and of decoding, best of three."""
+    import onnxruntime_genai as og
+    model = og.Model(str(folder))
+    vocabulary = json.loads((folder / "genai_config.json").read_text())["model"]["vocab_size"]
+    ids = np.random.default_rng(1).integers(3, vocabulary, (1, PROMPT), dtype=np.int32)
+    prefill, decode = [], []
+    for _ in range(3):
+        params = og.GeneratorParams(model)
+        length = PROMPT + NEW_TOKENS
+        params.set_search_options(max_length=length, min_length=length, do_sample=False)
+        g = og.Generator(model, params)
+        began = time.monotonic()
+        g.append_tokens(ids)
+        g.generate_next_token()
+        first = time.monotonic()
+        for _ in range(NEW_TOKENS - 1):
+            g.generate_next_token()
+        decode.append((NEW_TOKENS - 1) / (time.monotonic() - first))
+        prefill.append(PROMPT / (first - began))
+    print(json.dumps({"prefill": max(prefill), "decode": max(decode)}))
+
+
+def set_threads(folder, threads):
+    path = folder / "genai_config.json"
+    config = json.loads(path.read_text())
+    config["model"]["decoder"].setdefault("session_options", {})["intra_op_num_threads"] = threads
+    path.write_text(json.dumps(config, indent=2))
+
+
+class Contestant:
+    def __init__(self, name, command, folder):
+        self.name, self.command, self.folder = name, command, folder
+        self.costs, self.times, self.bytes = [], [], 0
+
+    def convert(self, threads):
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
+        self.folder.parent.mkdir()
+        self.costs.append(measure(self.command))
+        os.sync()  # nobody pays for another's dirty pages
+        self.bytes = bytes_of(self.folder)
+        set_threads(self.folder, threads)
+
+    def time(self):
+        out = measure([sys.executable, Path(__file__).resolve(), "--time", self.folder]).output
+        self.times.append(json.loads(out.splitlines()[-1]))
+
+    def result(self):
+        cost = {k: statistics.median(getattr(c, k) for c in self.costs)
+                for k in ("seconds", "peak", "peak_private")}
+        return cost | {"bytes": self.bytes} | {
+            k: statistics.median(t[k] for t in self.times) for k in ("prefill", "decode")}
+
+
+def contestants(a, source, work):
+    out = work / "builder" / "onnx"
+    form = FORMS[0]
+    yield Contestant("builder -p int4", [a.builder_python, "-m", "onnxruntime_genai.models.builder",
+                                         *builder_arguments(form, source, out)], out)
+    for scheme in ("int4g32", "pure-int4g32"):
+        out = work / scheme
+        yield Contestant(f"phiq {scheme}",
+                         [common.phiq_program(), "quantize", source, "--to", "onnx", "--scheme",
+                          scheme, "-j", a.threads, "-o", out, "--quiet"], out / "onnx")
+
+
+def speed(a, work):
+    source = a.checkpoint
+    if not (source / "generation_config.json").exists():  # the last one written
+        measure([sys.executable, HERE / "make_checkpoint.py", source, "--layers", 8])
+    rivals = list(contestants(a, source, work))
+    for _ in range(a.runs):
+        for r in rivals:
+            r.convert(a.threads)
+    for _ in range(a.runs):
+        for r in rivals:
+            r.time()
+    print(f"\n{source.name}, {a.threads} threads, medians of {a.runs}; in brackets: the "
+          "builder's figure divided by phiq's for costs, phiq's by the builder's for speed.\n"
+          "Seconds are those of the whole command.")
+    print_speed({r.name: r.result() for r in rivals})
+
+
+SPEED_COLUMNS = (("seconds", "seconds", 1, False), ("peak", "peak MB", 1e6, False),
+                 ("peak_private", "unmapped MB", 1e6, False), ("bytes", "MB written", 1e6, False),
+                 ("prefill", f"prefill {PROMPT}/s", 1, True), ("decode", "decode/s", 1, True))
+
+
+def print_speed(results):
+    print(f"{'':<20}" + "".join(f"{head:>19}" for _, head, _, _ in SPEED_COLUMNS))
+    first = next(iter(results.values()))
+    for name, r in results.items():
+        line = f"{name:<20}"
+        for key, _, unit, more_is_better in SPEED_COLUMNS:
+            over, under = (r, first) if more_is_better else (first, r)
+            ratio = over[key] / under[key] if under[key] else float("inf")
+            line += f"{r[key] / unit:>10.2f} ({ratio:>5.2f}x)"
+        print(line)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--builder-python", metavar="PATH",
+                   default=os.environ.get("PQ_BUILDER_PYTHON"),
+                   help="python of a venv with torch, transformers==5.5.4, "
+                        "onnxruntime-genai==0.18.0, onnx-ir (default: $PQ_BUILDER_PYTHON)")
+    p.add_argument("--only", nargs="+", metavar="NAME", help="these fixtures, or sample")
+    p.add_argument("--speed", action="store_true", help="conversion and runtime speed instead")
+    p.add_argument("--checkpoint", type=Path, help="for --speed",
+                   default=ROOT / "build" / "bench" / "phi-3.5-mini-8l")
+    p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--work", type=Path, help="scratch files go here")
+    p.add_argument("--time", type=Path, help=argparse.SUPPRESS)
+    a = p.parse_args()
+    if a.time:
+        return time_folder(a.time)
+    if not a.builder_python:
+        p.error("--builder-python is needed: the builder does not run without PyTorch")
+    with tempfile.TemporaryDirectory(prefix="phiq-builder-", dir=a.work) as work:
+        if a.speed:
+            return speed(a, Path(work))
+        return 0 if quality(a, Path(work)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
