@@ -123,8 +123,8 @@ static const struct pq_scheme *int_scheme(int64_t bits, int64_t group, bool symm
                                           enum pq_dtype aux)
 {
     const struct pq_scheme *s;
-    for (int i = 0; (s = pq_scheme_at(i)); i++)
-        if (s->family == PQ_FAM_INT && s->bits == bits && (int64_t)s->group == group &&
+    for (int i = 0; (s = pq_scheme_at(i)); i++) /* group 0, a scale per row, is not a block size */
+        if (s->family == PQ_FAM_INT && s->bits == bits && s->group && (int64_t)s->group == group &&
             s->symmetric == symmetric && s->aux == aux)
             return s;
     return NULL;
@@ -165,7 +165,7 @@ static int add_blocks(struct reader *r, const struct pq_onnx_node *n, const size
                        part[1]->scheme->name);
     if (!t->cols) /* an embedding says its width only by its codes */
         t->cols = part[0]->dim[1] * 8 / (uint64_t)bits;
-    if (t->cols % t->scheme->group || t->cols > UINT32_MAX || !t->rows)
+    if (!t->cols || t->cols % t->scheme->group || t->cols > UINT32_MAX || !t->rows)
         return bad_node(r, n, "rows that the blocks do not tile are not read");
     const int parts = t->scheme->parts(t->scheme, t->cols, layout);
     for (int i = 0; i < parts; i++) {
