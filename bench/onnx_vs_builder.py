@@ -10,8 +10,8 @@ leaves out the gaps that align weights to pages: a share of a fixture's file, no
 The files as they are stand in a column of their own.
 
 Speed (--speed): conversion time, peak memory and bytes on the synthetic checkpoint of
-Phi-3.5-mini's shape, then prefill and decoding of both folders in the generate() API. Ratios are
-between medians of the same run; absolute times are this machine's.
+Phi-3.5-mini's shape, then prefill and decoding of both folders in the generate() API. All
+ratios are of the same run, in which the folders take turns; absolute times are this machine's.
 
 The builder needs PyTorch, so it runs in an environment of its own, named by --builder-python: the
 python of a venv with torch, transformers==5.5.4, onnxruntime-genai==0.18.0 and onnx-ir. All else
@@ -292,7 +292,7 @@ class Contestant:
         cost = {k: statistics.median(getattr(c, k) for c in self.costs)
                 for k in ("seconds", "peak", "peak_private")}
         return cost | {"bytes": self.bytes} | {
-            k: statistics.median(t[k] for t in self.times) for k in ("prefill", "decode")}
+            k: max(t[k] for t in self.times) for k in ("prefill", "decode")}
 
 
 def contestants(a, source, work):
@@ -315,10 +315,11 @@ def speed(a, work):
     for _ in range(a.runs):
         for r in rivals:
             r.convert(a.threads)
-    for _ in range(a.runs):
+    for _ in range(2 * a.runs):
         for r in rivals:
             r.time()
-    print(f"\n{source.name}, {a.threads} threads, medians of {a.runs}; in brackets: the "
+    print(f"\n{source.name}, {a.threads} threads, medians of {a.runs} conversions, the least "
+          f"disturbed of {2 * a.runs} timings\nin the runtime; in brackets: the "
           "builder's figure divided by phiq's for costs, phiq's by the builder's for speed.\n"
           "Seconds are those of the whole command.")
     print_speed({r.name: r.result() for r in rivals})
