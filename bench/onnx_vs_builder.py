@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """ONNX folders of phiq and of onnxruntime-genai's model builder, side by side in the same runtime.
+SPDX-License-Identifier: MIT
 
 Quality (without --speed): for every fixture and the trained sample, mean KL divergence from the
 reference logits and bytes of model.onnx + model.onnx.data, at block size 32. Each form of the
