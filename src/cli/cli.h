@@ -59,6 +59,18 @@ const char *pq_nearest(const char *word, const char *const *list, size_t n);
 void pq_help_overview(void);
 void pq_help_verb(const struct pq_verb *v);
 
+/* Members of a result document; 0 and "" when absent. */
+static inline double num(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+static inline const char *str(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
 /* text.c: numbers and tables for people */
 const char *pq_text_bytes(double n, char buf[32]);   /* "4.53 MB" */
 const char *pq_text_seconds(double s, char buf[32]); /* "0.8 s", "2 min 10 s" */

@@ -4,17 +4,6 @@
 
 #include <stdio.h>
 
-static double num(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
 static void print_value(const char *key, const json_t *v)
 {
     size_t i;

@@ -4,17 +4,6 @@
 
 #include <stdio.h>
 
-static double num(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
 static int print_tensors(const json_t *target, struct pq_err *e)
 {
     char size[32];
