@@ -80,6 +80,22 @@ const struct pq_tensor *pq_network_find(const struct pq_network *net, const char
     return NULL;
 }
 
+uint64_t pq_tensor_bytes(const struct pq_tensor *t)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < t->n_slices; i++)
+        n += t->slice[i].rows * pq_scheme_row_bytes(t->slice[i].view.scheme, t->slice[i].view.cols);
+    return n;
+}
+
+uint64_t pq_network_bytes(const struct pq_network *net)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < net->n_tensors; i++)
+        n += pq_tensor_bytes(&net->tensor[i]);
+    return n;
+}
+
 uint64_t pq_network_weights(const struct pq_network *net)
 {
     uint64_t n = 0;

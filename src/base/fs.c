@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* errno in words, with the hint that users need most. */
@@ -56,25 +55,13 @@ void pq_map_close(struct pq_map *m)
     m->data = (const uint8_t *)"";
 }
 
-static void advise(const void *p, uint64_t n, int advice, bool inside)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t lo = (uintptr_t)p, hi = lo + (uintptr_t)n;
-    lo = inside ? (lo + page - 1) / page * page : lo / page * page;
-    hi = inside ? hi / page * page : hi;
-    if (lo < hi)
-        madvise((void *)lo, hi - lo, advice);
-}
-
-void pq_map_willneed(const struct pq_map *m, uint64_t at, uint64_t n)
-{
-    if (at < m->size)
-        advise(m->data + at, n < m->size - at ? n : m->size - at, MADV_WILLNEED, false);
-}
-
 void pq_map_done(const void *p, uint64_t n)
 {
-    advise(p, n, MADV_DONTNEED, true); /* shared file pages: dropped from us, kept in the cache */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t lo = ((uintptr_t)p + page - 1) / page * page; /* whole pages inside only */
+    uintptr_t hi = ((uintptr_t)p + (uintptr_t)n) / page * page;
+    if (lo < hi)
+        madvise((void *)lo, hi - lo, MADV_DONTNEED); /* dropped from us, kept in the cache */
 }
 
 enum pq_path_kind pq_path_kind(const char *path)
@@ -213,12 +200,6 @@ int pq_path_replace(const char *from, const char *to, struct pq_err *e)
     if (rc >= 0)
         sync_folder_of(to);
     return rc;
-}
-
-uint64_t pq_disk_free(const char *path)
-{
-    struct statvfs v;
-    return statvfs(path, &v) ? UINT64_MAX : (uint64_t)v.f_bavail * v.f_frsize;
 }
 
 int pq_file_read(const char *path, uint64_t limit, char **data, size_t *size, struct pq_err *e)

@@ -15,8 +15,7 @@ struct pq_map {
 };
 int pq_map_open(struct pq_map *m, const char *path, struct pq_err *e);
 void pq_map_close(struct pq_map *m);
-/* Tells the system that [at, at+n) is needed soon / not needed again. Hints only. */
-void pq_map_willneed(const struct pq_map *m, uint64_t at, uint64_t n);
+/* Tells the system that these mapped bytes are not needed again. A hint only. */
 void pq_map_done(const void *p, uint64_t n);
 
 enum pq_path_kind { PQ_PATH_NONE, PQ_PATH_FILE, PQ_PATH_DIR, PQ_PATH_OTHER };
@@ -32,7 +31,6 @@ int pq_tree_remove(const char *path, struct pq_err *e); /* file or folder; missi
 /* Moves a finished file or folder to its final name, replacing what is there in one step where the
  * system can swap folders (Linux), and makes that durable. */
 int pq_path_replace(const char *from, const char *to, struct pq_err *e);
-uint64_t pq_disk_free(const char *path); /* bytes; UINT64_MAX when unknown */
 
 /* Whole small file into a NUL-terminated buffer from the heap (pq_free). `limit` caps the size. */
 int pq_file_read(const char *path, uint64_t limit, char **data, size_t *size, struct pq_err *e);

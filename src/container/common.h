@@ -26,6 +26,10 @@ void pq_container_measure(struct pq_item *it, const struct pq_tensor *t, size_t 
 int pq_container_add_file(struct pq_plan *p, size_t capacity, const char *name, const void *data,
                           size_t size, struct pq_err *e) PQ_MUST_CHECK;
 
+/* The same for a JSON document, whose reference it takes; NULL counts as out of memory. */
+int pq_container_add_json(struct pq_plan *p, size_t capacity, const char *name, json_t *j,
+                          struct pq_err *e) PQ_MUST_CHECK;
+
 void pq_container_note(struct pq_plan *p, const char *text); /* NULL and a full list are fine */
 
 /* Refusals and remarks that every writer for these runtimes has in common: a tokenizer must be

@@ -107,6 +107,18 @@ int pq_container_add_file(struct pq_plan *p, size_t capacity, const char *name, 
     return pq_buf_check(&f->doc, e);
 }
 
+int pq_container_add_json(struct pq_plan *p, size_t capacity, const char *name, json_t *j,
+                          struct pq_err *e)
+{
+    struct pq_buf b = {0};
+    int rc = j ? pq_json_print(&b, j, e) : pq_fail(e, PQ_ENOMEM, "%s: out of memory", name);
+    if (rc >= 0)
+        rc = pq_container_add_file(p, capacity, name, b.data, b.len, e);
+    pq_buf_free(&b);
+    json_decref(j);
+    return rc;
+}
+
 void pq_container_note(struct pq_plan *p, const char *text)
 {
     if (text && p->n_notes < (int)PQ_LEN(p->note))

@@ -116,18 +116,6 @@ static int write_weights(struct layout *l, struct pq_err *e)
     return PQ_OK;
 }
 
-/* Adds a JSON document and takes the reference to it. */
-static int add_json(struct layout *l, const char *name, json_t *j, struct pq_err *e)
-{
-    struct pq_buf b = {0};
-    int rc = j ? pq_json_print(&b, j, e) : no_memory(e);
-    if (rc >= 0)
-        rc = pq_container_add_file(l->p, l->capacity, name, b.data, b.len, e);
-    pq_buf_free(&b);
-    json_decref(j);
-    return rc;
-}
-
 static int add_index(struct layout *l, struct pq_err *e)
 {
     uint64_t total = 0;
@@ -137,7 +125,7 @@ static int add_index(struct layout *l, struct pq_err *e)
     json_t *j = json_pack("{s:{s:I, s:I}, s:O}", "metadata", "total_size", (json_int_t)total,
                           "total_parameters", (json_int_t)pq_network_weights(&l->m->net),
                           "weight_map", l->weight_map);
-    return add_json(l, "model.safetensors.index.json", j, e);
+    return pq_container_add_json(l->p, l->capacity, "model.safetensors.index.json", j, e);
 }
 
 static const struct pq_side *find_side(const struct pq_model *m, const char *name)
@@ -154,11 +142,11 @@ static int add_vocab_files(struct layout *l, struct pq_err *e)
     json_t *j = NULL;
     int rc = pq_vocab_tokenizer_json(&l->m->vocab, &j, e);
     if (rc >= 0)
-        rc = add_json(l, "tokenizer.json", j, e);
+        rc = pq_container_add_json(l->p, l->capacity, "tokenizer.json", j, e);
     j = NULL;
     if (rc >= 0)
         rc = pq_vocab_tokenizer_config(&l->m->vocab, &j, e);
-    return rc < 0 ? rc : add_json(l, "tokenizer_config.json", j, e);
+    return rc < 0 ? rc : pq_container_add_json(l->p, l->capacity, "tokenizer_config.json", j, e);
 }
 
 static int add_sides(struct layout *l, struct pq_err *e)
@@ -170,7 +158,8 @@ static int add_sides(struct layout *l, struct pq_err *e)
         rc = pq_container_add_file(l->p, l->capacity, m->side[i].name, m->side[i].data,
                                    m->side[i].size, e);
     if (rc >= 0 && !find_side(m, generation))
-        rc = add_json(l, generation, pq_network_generation(&m->net), e);
+        rc =
+            pq_container_add_json(l->p, l->capacity, generation, pq_network_generation(&m->net), e);
     const bool has = find_side(m, "tokenizer.json") || find_side(m, "tokenizer.model") ||
                      find_side(m, "vocab.json");
     return rc < 0 || has ? rc : add_vocab_files(l, e);
@@ -200,7 +189,7 @@ int pq_mlx_plan(struct pq_plan *p, const struct pq_model *m, const struct pq_req
         PQ_TRY(no_memory(e));
     PQ_TRY(write_weights(&l, e));
     PQ_TRY(add_index(&l, e));
-    PQ_TRY(add_json(&l, "config.json", pq_mlx_config(m, r, choice), e));
+    PQ_TRY(pq_container_add_json(l.p, l.capacity, "config.json", pq_mlx_config(m, r, choice), e));
     PQ_TRY(add_sides(&l, e));
 out:
     json_decref(l.weight_map);

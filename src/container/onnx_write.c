@@ -205,18 +205,6 @@ static int add_model(struct layout *l, struct pq_err *e)
 
 /* ---- the other files ---- */
 
-/* Adds a JSON document and takes the reference to it. */
-static int add_json(struct layout *l, const char *name, json_t *j, struct pq_err *e)
-{
-    struct pq_buf b = {0};
-    int rc = j ? pq_json_print(&b, j, e) : no_memory(e);
-    if (rc >= 0)
-        rc = pq_container_add_file(l->p, l->capacity, name, b.data, b.len, e);
-    pq_buf_free(&b);
-    json_decref(j);
-    return rc;
-}
-
 /* Classes that all releases of onnxruntime-extensions know; what it does comes from tokenizer.json
  * in any case. transformers 5 writes others. */
 static bool known_class(const char *name)
@@ -241,7 +229,7 @@ static int add_tokenizer_config(struct layout *l, const struct pq_side *s, struc
     if (!known_class(json_string_value(json_object_get(j, "tokenizer_class")))) {
         const char *plain = l->m->vocab.kind == PQ_VOCAB_SPM ? "LlamaTokenizer" : "GPT2Tokenizer";
         json_object_set_new(j, "tokenizer_class", json_string(plain));
-        return add_json(l, s->name, j, e);
+        return pq_container_add_json(l->p, l->capacity, s->name, j, e);
     }
     json_decref(j);
     return pq_container_add_file(l->p, l->capacity, s->name, s->data, s->size, e);
@@ -253,12 +241,12 @@ static int add_missing(struct layout *l, bool has_json, bool has_config, struct 
     json_t *j = NULL;
     int rc = has_json ? PQ_OK : pq_vocab_tokenizer_json(&l->m->vocab, &j, e);
     if (rc >= 0 && !has_json)
-        rc = add_json(l, "tokenizer.json", j, e);
+        rc = pq_container_add_json(l->p, l->capacity, "tokenizer.json", j, e);
     j = NULL;
     if (rc < 0 || has_config)
         return rc;
     rc = pq_vocab_tokenizer_config(&l->m->vocab, &j, e);
-    return rc < 0 ? rc : add_json(l, "tokenizer_config.json", j, e);
+    return rc < 0 ? rc : pq_container_add_json(l->p, l->capacity, "tokenizer_config.json", j, e);
 }
 
 static int add_tokenizer(struct layout *l, struct pq_err *e)
@@ -296,7 +284,7 @@ int pq_onnx_plan(struct pq_plan *p, const struct pq_model *m, const struct pq_re
     PQ_TRY(place_weights(&l, choice, e));
     l.b.item = p->item;
     PQ_TRY(add_model(&l, e));
-    PQ_TRY(add_json(&l, PQ_ONNX_GENAI, pq_onnx_genai(&l.b), e));
+    PQ_TRY(pq_container_add_json(l.p, l.capacity, PQ_ONNX_GENAI, pq_onnx_genai(&l.b), e));
     PQ_TRY(add_tokenizer(&l, e));
     note_rope(&l);
 out:

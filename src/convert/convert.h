@@ -81,9 +81,9 @@ struct pq_row_error pq_item_error(const struct pq_target *t, size_t item, const 
 /* Drops rows [row0, row0 + rows) of a mapped tensor from our memory (the page cache keeps them);
  * returns the bytes that they occupy. */
 uint64_t pq_rows_let_go(const struct pq_tensor *t, uint64_t row0, uint64_t rows);
-/* Adds the squared error of one encoded row against x; `back` is [cols] scratch. */
-void pq_row_measure(struct pq_row_error *sum, const struct pq_scheme *s, const void *const part[],
-                    const float *x, uint64_t cols, float *back);
+/* Adds the squared error of one decoded row against x [cols]. Encoding and verification must get
+ * the same sums to the last bit. */
+void pq_row_error_add(struct pq_row_error *sum, const float *x, const float *back, uint64_t cols);
 /* Rows whose error is measured and which verification decodes again: every stride-th. */
 uint64_t pq_run_stride(const struct pq_run *r);
 

@@ -124,10 +124,8 @@ static void lay_out(struct piece *p, const struct pq_item *it, uint64_t rows, ui
     }
 }
 
-void pq_row_measure(struct pq_row_error *sum, const struct pq_scheme *s, const void *const part[],
-                    const float *x, uint64_t cols, float *back)
+void pq_row_error_add(struct pq_row_error *sum, const float *x, const float *back, uint64_t cols)
 {
-    s->decode(s, part, cols, back);
     double err = 0, ref = 0;
     for (uint64_t c = 0; c < cols; c++) {
         double d = (double)back[c] - (double)x[c];
@@ -182,8 +180,10 @@ static int encode_for(const struct shared *s, const struct link *l, const struct
             part[i] = p.at[i] + r * p.row_bytes[i];
         const float *x = m->x + r * cols;
         pq_scheme_encode(it->scheme, s->run->kern, t->request.solver, x, importance, cols, part);
-        if ((u->row0 + r) % s->stride == 0)
-            pq_row_measure(&sum, it->scheme, (const void *const *)part, x, cols, m->back);
+        if ((u->row0 + r) % s->stride == 0) {
+            it->scheme->decode(it->scheme, (const void *const *)part, cols, m->back);
+            pq_row_error_add(&sum, x, m->back, cols);
+        }
     }
     t->written[l->item].error[u->index] = sum;
     return put_piece(t, l->item, u, &p, e);
@@ -293,17 +293,6 @@ static int link_items(struct shared *s, struct pq_err *e)
     return PQ_OK;
 }
 
-static uint64_t source_bytes(const struct pq_network *net)
-{
-    uint64_t sum = 0;
-    for (size_t t = 0; t < net->n_tensors; t++)
-        for (int i = 0; i < net->tensor[t].n_slices; i++) {
-            const struct pq_slice *s = &net->tensor[t].slice[i];
-            sum += s->rows * pq_scheme_row_bytes(s->view.scheme, s->view.cols);
-        }
-    return sum;
-}
-
 int pq_rows_write(struct pq_run *r, const struct pq_units *u, struct pq_err *e)
 {
     const struct pq_network *net = &r->model->net;
@@ -312,7 +301,7 @@ int pq_rows_write(struct pq_run *r, const struct pq_units *u, struct pq_err *e)
                        .units = u,
                        .err_taken = ATOMIC_FLAG_INIT,
                        .err = &first,
-                       .total = source_bytes(net),
+                       .total = pq_network_bytes(net),
                        .stride = pq_run_stride(r)};
     s.of_tensor = (struct link **)pq_arena_alloc(&r->arena, net->n_tensors, sizeof *s.of_tensor);
     if (!s.of_tensor)

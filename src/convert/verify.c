@@ -64,16 +64,9 @@ static int check_rows(const struct check *c, size_t item, const struct pq_unit *
         const struct pq_unit *u = &first[k];
         for (uint64_t r = (u->row0 + stride - 1) / stride * stride; r < u->row0 + u->rows;
              r += stride) {
-            double err = 0, ref = 0;
             pq_tensor_row(it->tensor, c->run->kern, r, x);
             pq_tensor_row(t, c->run->kern, r, back);
-            for (uint64_t col = 0; col < cols; col++) {
-                double d = (double)back[col] - (double)x[col];
-                err += d * d;
-                ref += (double)x[col] * (double)x[col];
-            }
-            sum.err += err;
-            sum.ref += ref;
+            pq_row_error_add(&sum, x, back, cols);
         }
         pq_rows_let_go(it->tensor, u->row0, u->rows);
         pq_rows_let_go(t, u->row0, u->rows);

@@ -1,18 +1,9 @@
 /* What a file or folder holds. SPDX-License-Identifier: MIT */
 #include "inspect/inspect.h"
 
-static double tensor_bytes(const struct pq_tensor *t)
-{
-    double sum = 0;
-    for (int i = 0; i < t->n_slices; i++)
-        sum += (double)t->slice[i].rows *
-               (double)pq_scheme_row_bytes(t->slice[i].view.scheme, t->slice[i].view.cols);
-    return sum;
-}
-
 static json_t *tensor_row(const struct pq_tensor *t)
 {
-    double bytes = tensor_bytes(t);
+    double bytes = (double)pq_tensor_bytes(t);
     return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:f, s:s}", "name", t->name, "role",
                      pq_role_name(t->role), "scheme", t->slice[0].view.scheme->name, "layer",
                      t->layer, "rows", (json_int_t)t->rows, "cols", (json_int_t)t->cols, "bytes",
@@ -65,12 +56,11 @@ int pq_inspect_info(json_t **out, const char *path, bool with_tensors, struct pq
     *out = NULL;
     if (rc < 0)
         return rc;
-    double bytes = 0, weights = (double)pq_network_weights(&m->net);
+    double bytes = (double)pq_network_bytes(&m->net), weights = (double)pq_network_weights(&m->net);
     json_t *schemes = json_object(), *rows = json_array();
     for (size_t i = 0; i < m->net.n_tensors; i++) {
         const struct pq_tensor *t = &m->net.tensor[i];
         const char *scheme = t->slice[0].view.scheme->name;
-        bytes += tensor_bytes(t);
         json_object_set_new(schemes, scheme,
                             json_integer(json_integer_value(json_object_get(schemes, scheme)) + 1));
         if (with_tensors)
