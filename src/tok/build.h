@@ -53,8 +53,9 @@ int pq_tok_json_vocab(struct pq_tok *t);
 int pq_tok_json_merges(struct pq_tok *t); /* after pq_tok_index: merges, or scores from them */
 int pq_tok_json_template(struct pq_tok *t, bool *bos, bool *eos); /* of the post-processor */
 int pq_tok_vocab_object(struct pq_tok *t, const json_t *vocab, const char *file);
+int pq_tok_room_for_merges(struct pq_tok *t, size_t n);
 int pq_tok_merge(struct pq_tok *t, const char *left, size_t n_left, const char *right,
-                 size_t n_right, const char *file); /* appends to v->merge after checks */
+                 size_t n_right, const char *file); /* appends to v->merge and v->pair */
 
 /* added.c: added tokens of the three files, later ones win. */
 int pq_tok_added(struct pq_tok *t);

@@ -43,6 +43,7 @@ int pq_tok_json_kind(struct pq_tok *t)
     PQ_TRY(empty_string(model, "continuing_subword_prefix", t->e));
     PQ_TRY(empty_string(model, "end_of_word_suffix", t->e));
     PQ_TRY(pq_json_bool(model, "byte_fallback", &byte_fallback, PQ_TOK_JSON, t->e));
+    PQ_TRY(pq_json_bool(model, "ignore_merges", &t->v->ignore_merges, PQ_TOK_JSON, t->e));
     t->v->kind = byte_fallback ? PQ_VOCAB_SPM : PQ_VOCAB_BPE;
 out:
     return rc;
@@ -153,12 +154,15 @@ static int bpe_pipeline(struct pq_tok *t)
     if (!t->v->pre)
         return pq_fail(t->e, PQ_EUNSUPPORTED, "%s: unknown split pattern %s", PQ_TOK_JSON,
                        s.pattern);
+    t->v->split = pq_arena_strdup(t->a, s.pattern);
+    if (!t->v->split)
+        return pq_tok_no_memory(t->e);
 out:
     return rc;
 }
 
 struct spaces {
-    bool prefix, replaced;
+    bool prefix, replaced, unless_space, first;
 };
 
 static int prepend_step(struct pq_tok *t, const json_t *step, struct spaces *s)
@@ -210,7 +214,8 @@ static int metaspace_step(struct pq_tok *t, const json_t *step, void *state)
     if (split || strcmp(replacement, PQ_SPM_SPACE))
         return refuse_step(t, "splitting pre_tokenizer", step);
     s->prefix = prefix && strcmp(scheme, "never");
-    s->replaced = true;
+    s->replaced = s->unless_space = true;
+    s->first = !strcmp(scheme, "first");
 out:
     return rc;
 }
@@ -227,6 +232,8 @@ static int spm_pipeline(struct pq_tok *t)
         return pq_fail(t->e, PQ_EUNSUPPORTED,
                        "%s: spaces are not replaced by U+2581 before the model", PQ_TOK_JSON);
     t->v->add_space_prefix = s.prefix;
+    t->v->prefix_unless_space = s.unless_space;
+    t->v->prefix_first = s.first;
     t->v->pre = "default";
 out:
     return rc;
@@ -274,20 +281,28 @@ int pq_tok_json_vocab(struct pq_tok *t)
     return pq_tok_vocab_object(t, json_object_get(model_of(t), "vocab"), PQ_TOK_JSON);
 }
 
-/* One merge: both halves and the whole must be tokens, else the `tokenizers` library refuses too.
- * Writes "left right" to the arena and the id of the whole. */
+int pq_tok_room_for_merges(struct pq_tok *t, size_t n)
+{
+    t->v->merge = (const char **)pq_arena_alloc(t->a, n, sizeof *t->v->merge);
+    t->v->pair = (struct pq_merge *)pq_arena_alloc(t->a, n, sizeof *t->v->pair);
+    return t->v->merge && t->v->pair ? PQ_OK : pq_tok_no_memory(t->e);
+}
+
+/* One merge, "left right" in the arena: both halves and the whole must be tokens, else the
+ * `tokenizers` library refuses too. */
 static int check_merge(struct pq_tok *t, char *pair, size_t n_left, size_t n_right,
-                       const char *file, uint32_t *whole)
+                       const char *file, struct pq_merge *m)
 {
     char *right = pair + n_left + 1;
-    bool known = n_left && n_right && !memchr(pair, ' ', n_left) && !memchr(right, ' ', n_right) &&
-                 pq_strmap_get(&t->ids, pair, n_left) != PQ_STRMAP_NONE &&
-                 pq_strmap_get(&t->ids, right, n_right) != PQ_STRMAP_NONE;
+    bool words = n_left && n_right && !memchr(pair, ' ', n_left) && !memchr(right, ' ', n_right);
+    m->left = pq_strmap_get(&t->ids, pair, n_left);
+    m->right = pq_strmap_get(&t->ids, right, n_right);
     memmove(pair + n_left, right, n_right); /* side by side, for one look-up */
-    *whole = known ? pq_strmap_get(&t->ids, pair, n_left + n_right) : PQ_STRMAP_NONE;
+    m->whole = pq_strmap_get(&t->ids, pair, n_left + n_right);
     memmove(right, pair + n_left, n_right);
     pair[n_left] = ' ';
-    if (*whole == PQ_STRMAP_NONE)
+    if (!words || m->left == PQ_STRMAP_NONE || m->right == PQ_STRMAP_NONE ||
+        m->whole == PQ_STRMAP_NONE)
         return pq_fail(t->e, PQ_EFORMAT, "%s: merge %zu (\"%.64s\") does not make tokens of tokens",
                        file, t->v->n_merges, pair);
     return PQ_OK;
@@ -296,20 +311,21 @@ static int check_merge(struct pq_tok *t, char *pair, size_t n_left, size_t n_rig
 int pq_tok_merge(struct pq_tok *t, const char *left, size_t n_left, const char *right,
                  size_t n_right, const char *file)
 {
-    uint32_t whole;
+    struct pq_merge ids;
     char *pair = (char *)pq_arena_alloc(t->a, n_left + n_right + 2, 1);
     if (!pair)
         return pq_tok_no_memory(t->e);
     memcpy(pair, left, n_left);
     pair[n_left] = ' ';
     memcpy(pair + n_left + 1, right, n_right);
-    int rc = check_merge(t, pair, n_left, n_right, file, &whole);
+    int rc = check_merge(t, pair, n_left, n_right, file, &ids);
     if (rc < 0)
         return rc;
-    struct pq_token *tok = &t->v->token[whole];
+    struct pq_token *tok = &t->v->token[ids.whole];
     if (isnan(tok->score)) /* SPM without scores: earlier merges get higher ones */
         tok->score = -(float)t->v->n_merges;
     t->v->merge[t->v->n_merges++] = pair;
+    t->v->pair[t->v->n_pairs++] = ids;
     return PQ_OK;
 }
 
@@ -346,19 +362,18 @@ int pq_tok_json_merges(struct pq_tok *t)
     struct pq_vocab *v = t->v;
     if (!json_is_array(list))
         return pq_fail(t->e, PQ_EFORMAT, "%s: merges is missing or not a list", PQ_TOK_JSON);
-    v->merge = (const char **)pq_arena_alloc(t->a, json_array_size(list), sizeof *v->merge);
-    if (!v->merge)
-        return pq_tok_no_memory(t->e);
+    int rc = pq_tok_room_for_merges(t, json_array_size(list));
     size_t i;
     const json_t *j;
     json_array_foreach(list, i, j)
     {
-        int rc = merge_item(t, j);
+        if (rc == PQ_OK)
+            rc = merge_item(t, j);
         if (rc < 0)
             return rc;
     }
     settle_scores(v);
-    if (v->kind == PQ_VOCAB_SPM) { /* scores say it all */
+    if (v->kind == PQ_VOCAB_SPM) { /* GGUF has no merges beside scores */
         v->merge = NULL;
         v->n_merges = 0;
     }

@@ -129,9 +129,7 @@ static int read_merges_text(struct pq_tok *t)
     PQ_TRY(pq_file_read(path, MAX_MERGES_FILE, &text, &size, t->e));
     for (const char *p = text; (p = strchr(p, '\n')) != NULL; p++)
         n++;
-    t->v->merge = (const char **)pq_arena_alloc(t->a, n + 1, sizeof *t->v->merge);
-    if (!t->v->merge)
-        PQ_TRY(pq_tok_no_memory(t->e));
+    PQ_TRY(pq_tok_room_for_merges(t, n + 1));
     for (char *line = text, *end; *line; line = end) {
         size_t len = strcspn(line, "\r\n");
         end = line + len + strspn(line + len, "\r\n");
@@ -163,6 +161,7 @@ static int load_slow_bpe(struct pq_tok *t)
                        t->dir, cls));
     t->v->kind = PQ_VOCAB_BPE;
     t->v->pre = "phi-2";
+    t->v->split = pq_pre_gpt2_pattern;
     PQ_TRY(load_json(t, "vocab.json", &vocab));
     PQ_TRY(pq_tok_vocab_object(t, vocab, "vocab.json"));
     PQ_TRY(pq_tok_added(t));

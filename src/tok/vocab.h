@@ -32,15 +32,30 @@ struct pq_token {
     bool added, special, lstrip, rstrip, normalized, single_word;
 };
 
+/* "left right" becomes "whole". */
+struct pq_merge {
+    uint32_t left, right, whole; /* ids */
+};
+
 struct pq_vocab {
     enum pq_vocab_kind kind;
     const char *pre;        /* GGUF's tokenizer.ggml.pre: "default", "phi-2", "dbrx", "gpt-4o" */
+    const char *split;      /* BPE: the regular expression whose matches are the words, as
+                               tokenizer.json has it; NULL for SPM and for a GGUF's unknown `pre` */
     struct pq_token *token; /* [n_tokens], padded to the model's vocabulary with UNUSED [PADn] */
     size_t n_tokens;
     const char **merge; /* [n_merges] "left right" in GPT-2's byte alphabet; BPE only */
     size_t n_merges;
+    struct pq_merge *pair; /* [n_pairs] the same as ids, first things first; SPM: from
+                              tokenizer.json only, else the scores say it */
+    size_t n_pairs;
+    bool ignore_merges;         /* BPE: a word that is a token is not merged, it is that token */
     int64_t bos, eos, unk, pad; /* -1 = none */
-    bool add_bos, add_eos, add_space_prefix;
+    bool add_bos, add_eos;
+    /* SPM: U+2581 before every piece of text between added tokens (the normalizer Prepend) ... */
+    bool add_space_prefix;
+    bool prefix_unless_space;  /* ... that does not begin with a space or U+2581 (Metaspace) ... */
+    bool prefix_first;         /* ... and only at the start of the text (its scheme "first") */
     const char *chat_template; /* Jinja source or NULL */
 };
 

@@ -99,11 +99,9 @@ static int read_merges(const struct source *s)
     const struct pq_gguf_kv *kv = array_of(s, "tokenizer.ggml.merges", PQ_GGUF_STRING, 0, &rc);
     if (rc < 0 || t->v->kind != PQ_VOCAB_BPE)
         return rc;
-    if (!kv || kv->count > SIZE_MAX / sizeof *t->v->merge)
+    if (!kv || kv->count > SIZE_MAX / sizeof *t->v->pair)
         return pq_fail(t->e, PQ_EFORMAT, "%s: tokenizer.ggml.merges is missing", s->file);
-    t->v->merge = (const char **)pq_arena_alloc(t->a, (size_t)kv->count, sizeof *t->v->merge);
-    if (!t->v->merge)
-        return pq_tok_no_memory(t->e);
+    rc = pq_tok_room_for_merges(t, (size_t)kv->count);
     for (uint64_t i = 0; i < kv->count && rc == PQ_OK; i++) {
         const struct pq_gguf_str *m = &kv->str[i];
         const char *space = m->len ? (const char *)memchr(m->s, ' ', (size_t)m->len) : NULL;
@@ -183,6 +181,8 @@ static int read_kind(const struct source *s)
         v->pre = "phi-2"; /* files of 2023 have no tokenizer.ggml.pre */
     if (!v->pre)
         return pq_fail(s->t->e, PQ_EFORMAT, "%s: tokenizer.ggml.pre is missing", s->file);
+    if (v->kind == PQ_VOCAB_BPE)
+        v->split = pq_pre_pattern(v->pre);
     return PQ_OK;
 }
 

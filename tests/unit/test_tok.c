@@ -158,6 +158,8 @@ static void fixtures_load(void **state)
         const struct pq_vocab *v = &l.v;
         assert_int_equal(v->kind, x->kind);
         assert_string_equal(v->pre, x->pre);
+        assert_int_equal(v->split != NULL, x->kind == PQ_VOCAB_BPE);
+        assert_true(v->n_pairs >= 129 && (!v->n_merges || v->n_pairs == v->n_merges));
         assert_true(v->n_tokens == x->n_vocab && v->n_merges == x->n_merges);
         assert_true(v->bos == x->bos && v->eos == x->eos && v->unk == x->unk && v->pad == x->pad);
         assert_true(v->add_bos == x->add_bos && !v->add_eos);
