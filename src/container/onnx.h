@@ -35,6 +35,15 @@ int pq_onnx_provider_find(const struct pq_onnx_provider **out, const char *name,
 int pq_onnx_floats(enum pq_dtype *out, const struct pq_onnx_provider *p, const struct pq_recipe *r,
                    struct pq_err *e) PQ_MUST_CHECK;
 
+/* Where arrays start in the data file. Large ones can be mapped: at pages, and at 64 KiB on Windows
+ * (docs/ExternalData.md of onnx); the model builder's library draws the same line at 1 MiB. */
+#define PQ_ONNX_MAPPED 65536u
+#define PQ_ONNX_PACKED 64u
+static inline uint64_t pq_onnx_align(uint64_t bytes)
+{
+    return bytes < 1u << 20 ? PQ_ONNX_PACKED : PQ_ONNX_MAPPED;
+}
+
 /* cos and sin of every position, as the first bytes of the data file. */
 struct pq_onnx_rope {
     uint64_t rows, cols, cos_at, sin_at, bytes; /* of each */

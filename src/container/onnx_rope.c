@@ -76,7 +76,7 @@ int pq_onnx_put_rope(struct pq_onnx_rope *r, struct pq_buf *b, const struct pq_h
                                .split = both ? hp->original_max_position : 0};
     r->rows = (uint64_t)hp->max_position + r->split;
     r->bytes = r->rows * r->cols * pq_dtype_size(floats);
-    r->sin_at = pq_round_up(r->bytes, 64);
+    r->sin_at = pq_round_up(r->bytes, pq_onnx_align(r->bytes));
     pq_buf_zero(b, (size_t)(r->sin_at + r->bytes));
     int rc = pq_buf_check(b, e);
     if (rc < 0)

@@ -6,10 +6,6 @@
 
 #include <string.h>
 
-/* Large arrays start on a page, so that the runtime can map them. */
-#define PAGE 4096u
-#define SMALL_ALIGN 64u
-
 struct layout {
     struct pq_plan *p;
     const struct pq_model *m;
@@ -95,11 +91,27 @@ static int settle(const struct layout *l, const struct pq_tensor *t, const struc
     return *s ? PQ_OK : pq_fail(e, PQ_EUNSUPPORTED, "%s: no such scales in this scheme", t->name);
 }
 
+/* Small arrays lie together, before those that start where they can be mapped: no gap between a
+ * norm and the matrix after it. */
+static uint64_t place_parts(struct pq_plan *p, bool large, uint64_t at)
+{
+    for (size_t i = 0; i < p->n_items; i++) {
+        struct pq_item *it = &p->item[i];
+        for (int k = 0; k < it->n_parts; k++) {
+            const uint64_t align = pq_onnx_align(it->bytes[k]);
+            if (large != (align == PQ_ONNX_MAPPED))
+                continue;
+            it->at[k] = pq_round_up(at, align);
+            at = it->at[k] + it->bytes[k];
+        }
+    }
+    return at;
+}
+
 static int add_items(struct layout *l, const struct pq_scheme *const *choice, struct pq_err *e)
 {
     const struct pq_network *net = &l->m->net;
     struct pq_plan *p = l->p;
-    uint64_t at = p->file[DATA].doc.len;
     p->item = (struct pq_item *)pq_arena_alloc(&p->arena, net->n_tensors, sizeof *p->item);
     if (!p->item)
         return no_memory(e);
@@ -112,13 +124,8 @@ static int add_items(struct layout *l, const struct pq_scheme *const *choice, st
         pq_container_measure(it, &net->tensor[i], i, s);
         it->name = net->tensor[i].name;
         it->file = DATA;
-        for (int k = 0; k < it->n_parts; k++) {
-            at = pq_round_up(at, it->bytes[k] < PAGE ? SMALL_ALIGN : PAGE);
-            it->at[k] = at;
-            at += it->bytes[k];
-        }
     }
-    p->file[DATA].size = at;
+    p->file[DATA].size = place_parts(p, true, place_parts(p, false, p->file[DATA].doc.len));
     return PQ_OK;
 }
 

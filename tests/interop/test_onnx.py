@@ -192,6 +192,20 @@ class Schemes(InteropTest):
         self.assertEqual(blocks["model.layers.1.mlp.down_proj.weight"]["block_size"], 32)
         self.assertFalse(OnnxFile(folder).of_type("GatherBlockQuantized"))
 
+    def test_what_embedding_and_head_take(self):
+        """Recipes that are not pure are milder to them: (embedding bits, head bits, block)."""
+        for name, recipe, wanted in (
+                ("sample", "int4g32", (8, 8, 128)), ("sample", "pure-int4g32", (4, 4, 32)),
+                ("sample", "int8g32", (16, 8, 32)), ("sample", "pure-int8g32", (8, 8, 32)),
+                ("phi4-mini", "int8g32", (8, 8, 16)), ("phi4-mini", "f16", (16, 16, None))):
+            file = OnnxFile(quantize(checkpoint(name), self.tmp / f"{name}-{recipe}", "onnx",
+                                     "--scheme", recipe))
+            blocks = {n.name: file.attributes(n) for n in file.model.graph.node}
+            embedding = blocks.get("/model/embed_tokens/GatherBlockQuantized", {})
+            head = blocks.get("/lm_head/MatMulNBits", {})
+            self.assertEqual((embedding.get("bits", 16), head.get("bits", 16),
+                              head.get("block_size")), wanted, f"{name} {recipe}")
+
     def test_a_tied_head_shares_its_bytes(self):
         folder = quantize(checkpoint("phi4-mini"), self.tmp, "onnx", "--precision", "int4")
         model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
@@ -362,7 +376,8 @@ class Folder(InteropTest):
         for name in tokenizer:
             self.assertEqual((folder / name).read_bytes(), (SAMPLE / name).read_bytes(), name)
 
-    def test_arrays_do_not_overlap_and_large_ones_start_on_a_page(self):
+    def test_arrays_do_not_overlap_and_large_ones_can_be_mapped(self):
+        """Small ones leave no gap between them to speak of."""
         folder = quantize(SAMPLE, self.tmp, "onnx", "--scheme", "uint4g32")
         model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
         places = []
@@ -371,8 +386,11 @@ class Folder(InteropTest):
             if e:
                 places.append((int(e["offset"]), int(e["length"])))
         places = sorted(set(places))
-        for (at, n), (after, _) in zip(places, places[1:]):
+        for (at, n), (after, size) in zip(places, places[1:]):
             self.assertLessEqual(at + n, after)
+            align = 64 if size < 1 << 20 else 1 << 16
+            self.assertEqual(after % align, 0)
+            self.assertLess(after - at - n, align)
         self.assertEqual(sum(places[-1]), (folder / "model.onnx.data").stat().st_size)
         self.assertLess((folder / "model.onnx").stat().st_size, 1 << 18)
 

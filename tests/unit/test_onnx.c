@@ -23,6 +23,14 @@ static void test_round_trip(void **state)
     }
 }
 
+static bool keeps_integers(const struct pq_network *net)
+{
+    for (size_t i = 0; i < net->n_tensors; i++)
+        if (net->tensor[i].slice[0].view.scheme->family == PQ_FAM_INT)
+            return true;
+    return false;
+}
+
 /* Quantized folders as a source: their decoded values, written as floats, are the same numbers. */
 static void test_as_a_source(void **state)
 {
@@ -35,7 +43,7 @@ static void test_as_a_source(void **state)
             const char *b = modelio_write(a, "qb", "onnx", "f32", 0);
             struct pq_model *x = modelio_load(a), *y = modelio_load(b);
             assert_string_equal(x->container->name, "onnx");
-            assert_int_equal(x->net.tensor[0].slice[0].view.scheme->family, PQ_FAM_INT);
+            assert_true(keeps_integers(&x->net));
             modelio_same_rows(&x->net, &y->net);
             pq_model_free(x);
             pq_model_free(y);
@@ -65,6 +73,21 @@ static const struct pq_onnx_tensor *initializer(const struct pq_onnx *m, const c
     return NULL;
 }
 
+/* Items of `from` bytes and more, less than `to`, follow each other: small ones closely, large ones
+ * where they can be mapped. Returns where they end. */
+static uint64_t after_items(const struct pq_plan *p, uint64_t from, uint64_t to, uint64_t end)
+{
+    const uint64_t align = from ? 65536 : 64;
+    for (size_t k = 0; k < p->n_items; k++) {
+        const struct pq_item *it = &p->item[k];
+        if (it->bytes[0] < from || it->bytes[0] >= to)
+            continue;
+        assert_true(it->at[0] >= end && it->at[0] - end < align && it->at[0] % align == 0);
+        end = it->at[0] + it->bytes[0];
+    }
+    return end;
+}
+
 /* Items lie one after the other, and the document says where: also where 32 bits are too few. */
 static void test_large_plan(void **state)
 {
@@ -83,16 +106,14 @@ static void test_large_plan(void **state)
         assert_int_equal(
             pq_onnx_parse(&doc, &a, p.file[0].doc.data, p.file[0].doc.len, "model.onnx", &e),
             PQ_OK);
-        uint64_t end = p.file[1].doc.len;
+        uint64_t end = after_items(&p, 0, 1 << 20, p.file[1].doc.len);
+        assert_int_equal(p.file[1].size, after_items(&p, 1 << 20, UINT64_MAX, end));
         for (size_t k = 0; k < p.n_items; k++) {
             const struct pq_item *it = &p.item[k];
-            assert_true(it->at[0] >= end && it->at[0] % (it->bytes[0] < 4096 ? 64 : 4096) == 0);
-            end = it->at[0] + it->bytes[0];
             if (it->tensor->role != PQ_ROLE_FFN_GATE_UP && !(m.net.hp.tied && !k))
                 assert_int_equal(initializer(&doc, it->tensor->name)->offset, it->at[0]);
         }
-        assert_int_equal(p.file[1].size, end);
-        assert_true(end > 5ull << 30);
+        assert_true(p.file[1].size > 5ull << 30);
         pq_arena_free(&a);
         pq_plan_free(&p);
         pq_arena_free(&m.arena);
