@@ -4,15 +4,14 @@ SPDX-License-Identifier: MIT
 
 Quality (without --speed): for every fixture and the trained sample, mean KL divergence from the
 reference logits and bytes of model.onnx + model.onnx.data, at block size 32. Each form of the
-builder meets one recipe, the same for all checkpoints, that gives no matrix fewer bits than the
-builder's form does, the embedding apart (f32 there; 8 bits in our int4 recipes, f16 against int8).
-The exit status is 1 if a recipe is further from the reference or larger than its peer. "Larger"
-leaves out the gaps that align weights to pages: a share of a fixture's file, nothing in a model's.
-The files as they are stand in a column of their own.
+builder meets one recipe, the same for all checkpoints, whose codes have no fewer bits than the
+builder's, the embedding apart (f32 there; 8 bits in our int4 recipes, f16 in int8).
+The exit status is 1 if a recipe is further from the reference or larger than its peer.
 
 Speed (--speed): conversion time, peak memory and bytes on the synthetic checkpoint of
-Phi-3.5-mini's shape, then prefill and decoding of both folders in the generate() API. All
-ratios are of the same run, in which the folders take turns; absolute times are this machine's.
+Phi-3.5-mini's shape, then prefill and decoding of the folders in the generate() API. There they
+take turns in one process, and each ratio is the median of the ratios within a turn, which a busy
+machine disturbs least; absolute times are this machine's.
 
 The builder needs PyTorch, so it runs in an environment of its own, named by --builder-python: the
 python of a venv with torch, transformers==5.5.4, onnxruntime-genai==0.18.0 and onnx-ir. All else
@@ -63,11 +62,10 @@ FORMS = (
          ("pure-uint4g32",)),
     Form("int4 k_quant asym", "int4", ("algo_config=k_quant", "is_symmetric=false"),
          ("uint4g32",), ("pure-uint4g32",)),
-    Form("int8", "int8", ("is_symmetric=true",), ("int8g32", "--embed", "f16"),
-         ("int8g32", "--embed", "f16")),
+    Form("int8", "int8", ("is_symmetric=true",), ("int8g32",), ("int8g32",)),
 )
 # Shown where they meet none of the builder's forms.
-OTHERS = (("pure-int4g32",), ("pure-uint4g32",), ("int4g32",), ("uint4g32",), ("int8g32",))
+OTHERS = (("pure-int4g32",), ("pure-uint4g32",), ("int4g32",), ("uint4g32",), ("pure-int8g32",))
 
 
 def opponent(form, source):
@@ -124,22 +122,13 @@ def bytes_of(folder):
     return sum((folder / name).stat().st_size for name in ("model.onnx", "model.onnx.data"))
 
 
-def bytes_without_gaps(folder):
-    """The graph, and what of the data file some weight refers to."""
-    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
-    places = [{e.key: e.value for e in t.external_data} for t in model.graph.initializer]
-    used = {(int(p.get("offset", 0)), int(p["length"])) for p in places if p}
-    return (folder / "model.onnx").stat().st_size + sum(length for _, length in used)
-
-
 # --- quality --------------------------------------------------------------------------------------
 
 @dataclass
 class Row:
     maker: str
     name: str
-    files: int
-    bytes: int       # without gaps
+    bytes: int
     kld: np.ndarray  # one value per position of every stored prompt
 
 
@@ -165,8 +154,7 @@ def kld_by_position(folder, golden):
 
 
 def row(maker, name, folder, golden):
-    return Row(maker, name, bytes_of(folder), bytes_without_gaps(folder),
-               kld_by_position(folder, golden))
+    return Row(maker, name, bytes_of(folder), kld_by_position(folder, golden))
 
 
 def compare(name, work):
@@ -202,8 +190,8 @@ def verdict(theirs, ours):
 
 
 def print_row(fixture, r, tail=""):
-    print(f"{fixture:<23} {r.maker:<8} {r.name:<19} {r.files:>9} {r.bytes:>9} "
-          f"{r.kld.mean():>9.6f}  {tail}".rstrip())
+    print(f"{fixture:<23} {r.maker:<8} {r.name:<19} {r.bytes:>9} {r.kld.mean():>9.6f}  "
+          f"{tail}".rstrip())
 
 
 def quality(a, work):
@@ -214,9 +202,8 @@ def quality(a, work):
         calls += [builder_arguments(form, common.checkpoint(name), builder_folder(work, name, i))
                   for i, form in enumerate(FORMS)]
     build_all(a.builder_python, calls)
-    print(f"{'checkpoint':<23} {'maker':<8} {'form':<19} {'files':>9} {'no gaps':>9} "
-          f"{'mean KLD':>9}  nearer")
-    lost = met = longer = 0
+    print(f"{'checkpoint':<23} {'maker':<8} {'form':<19} {'bytes':>9} {'mean KLD':>9}  nearer")
+    lost = met = 0
     for name in names:
         pairs, others = compare(name, work)
         for theirs, ours in pairs:
@@ -225,13 +212,11 @@ def quality(a, work):
             print_row(name, ours, f"{words}, {ours.kld.mean() / theirs.kld.mean():.2f} x KLD, "
                                   f"{ours.bytes / theirs.bytes:.2f} x bytes")
             met, lost = met + 1, lost + (not won)
-            longer += ours.files > theirs.files
         for r in others:
             print_row(name, r)
         print(flush=True)
         shutil.rmtree(work / name)
-    print(f"phiq is nearer with no more bytes in {met - lost} of {met} pairs; with its gaps "
-          f"it is larger in {longer}.\n"
+    print(f"phiq is nearer with no more bytes in {met - lost} of {met} pairs.\n"
           "KLD: mean over all positions of all stored prompts, plain InferenceSession. The\n"
           "builder's attention gets the sliding window that it leaves out.")
     return lost == 0
@@ -242,27 +227,35 @@ def quality(a, work):
 PROMPT, NEW_TOKENS = 128, 48
 
 
-def time_folder(folder):
-    """In a process of its own: tokens per second of prefill and of decoding, best of three."""
+def generation(model, ids):
+    """Tokens per second of prefill and of decoding, the median step for the latter."""
     import onnxruntime_genai as og
-    model = og.Model(str(folder))
-    vocabulary = json.loads((folder / "genai_config.json").read_text())["model"]["vocab_size"]
-    ids = np.random.default_rng(1).integers(3, vocabulary, (1, PROMPT), dtype=np.int32)
-    prefill, decode = [], []
-    for _ in range(3):
-        params = og.GeneratorParams(model)
-        length = PROMPT + NEW_TOKENS
-        params.set_search_options(max_length=length, min_length=length, do_sample=False)
-        g = og.Generator(model, params)
-        began = time.monotonic()
-        g.append_tokens(ids)
+    params = og.GeneratorParams(model)
+    length = PROMPT + NEW_TOKENS
+    params.set_search_options(max_length=length, min_length=length, do_sample=False)
+    g = og.Generator(model, params)
+    marks = [time.monotonic()]
+    g.append_tokens(ids)
+    for _ in range(NEW_TOKENS):
         g.generate_next_token()
-        first = time.monotonic()
-        for _ in range(NEW_TOKENS - 1):
-            g.generate_next_token()
-        decode.append((NEW_TOKENS - 1) / (time.monotonic() - first))
-        prefill.append(PROMPT / (first - began))
-    print(json.dumps({"prefill": max(prefill), "decode": max(decode)}))
+        marks.append(time.monotonic())
+    first, *steps = np.diff(marks)
+    return {"prefill": PROMPT / first, "decode": 1 / statistics.median(steps)}
+
+
+def time_folders(folders, turns):
+    """In a process of its own: [turn][folder]; each turn begins with another folder."""
+    import onnxruntime_genai as og
+    models = [og.Model(str(f)) for f in folders]
+    config = json.loads((folders[0] / "genai_config.json").read_text())
+    ids = np.random.default_rng(1).integers(3, config["model"]["vocab_size"], (1, PROMPT),
+                                            dtype=np.int32)
+    result = []
+    for turn in range(turns + 1):  # the first warms up
+        order = [(turn + k) % len(models) for k in range(len(models))]
+        times = {i: generation(models[i], ids) for i in order}
+        result.append([times[i] for i in range(len(models))])
+    print(json.dumps(result[1:]))
 
 
 def set_threads(folder, threads):
@@ -275,7 +268,7 @@ def set_threads(folder, threads):
 class Contestant:
     def __init__(self, name, command, folder):
         self.name, self.command, self.folder = name, command, folder
-        self.costs, self.times, self.bytes = [], [], 0
+        self.costs, self.bytes = [], 0
 
     def convert(self, threads):
         shutil.rmtree(self.folder.parent, ignore_errors=True)
@@ -285,15 +278,10 @@ class Contestant:
         self.bytes = bytes_of(self.folder)
         set_threads(self.folder, threads)
 
-    def time(self):
-        out = measure([sys.executable, Path(__file__).resolve(), "--time", self.folder]).output
-        self.times.append(json.loads(out.splitlines()[-1]))
-
     def result(self):
         cost = {k: statistics.median(getattr(c, k) for c in self.costs)
                 for k in ("seconds", "peak", "peak_private")}
-        return cost | {"bytes": self.bytes} | {
-            k: max(t[k] for t in self.times) for k in ("prefill", "decode")}
+        return cost | {"bytes": self.bytes}
 
 
 def contestants(a, source, work):
@@ -316,30 +304,32 @@ def speed(a, work):
     for _ in range(a.runs):
         for r in rivals:
             r.convert(a.threads)
-    for _ in range(2 * a.runs):
-        for r in rivals:
-            r.time()
-    print(f"\n{source.name}, {a.threads} threads, medians of {a.runs} conversions, the least "
-          f"disturbed of {2 * a.runs} timings\nin the runtime; in brackets: the "
-          "builder's figure divided by phiq's for costs, phiq's by the builder's for speed.\n"
-          "Seconds are those of the whole command.")
-    print_speed({r.name: r.result() for r in rivals})
+    out = measure([sys.executable, Path(__file__).resolve(), "--turns", a.turns, "--time",
+                   *(r.folder for r in rivals)]).output
+    print(f"\n{source.name}, {a.threads} threads, medians of {a.runs} conversions and of {a.turns} "
+          "turns in the\nruntime; in brackets: the builder's figure divided by phiq's for costs, "
+          "phiq's by the\nbuilder's for speed. Seconds are those of the whole command.")
+    print_speed(rivals, json.loads(out.splitlines()[-1]))
 
 
-SPEED_COLUMNS = (("seconds", "seconds", 1, False), ("peak", "peak MB", 1e6, False),
-                 ("peak_private", "unmapped MB", 1e6, False), ("bytes", "MB written", 1e6, False),
-                 ("prefill", f"prefill {PROMPT}/s", 1, True), ("decode", "decode/s", 1, True))
+COST_COLUMNS = (("seconds", "seconds", 1), ("peak", "peak MB", 1e6),
+                ("peak_private", "unmapped MB", 1e6), ("bytes", "MB written", 1e6))
+RATE_COLUMNS = (("prefill", f"prefill {PROMPT}/s"), ("decode", "decode/s"))
 
 
-def print_speed(results):
-    print(f"{'':<20}" + "".join(f"{head:>19}" for _, head, _, _ in SPEED_COLUMNS))
-    first = next(iter(results.values()))
-    for name, r in results.items():
-        line = f"{name:<20}"
-        for key, _, unit, more_is_better in SPEED_COLUMNS:
-            over, under = (r, first) if more_is_better else (first, r)
-            ratio = over[key] / under[key] if under[key] else float("inf")
-            line += f"{r[key] / unit:>10.2f} ({ratio:>5.2f}x)"
+def print_speed(rivals, turns):
+    heads = [c[1] for c in (*COST_COLUMNS, *RATE_COLUMNS)]
+    print(f"{'':<20}" + "".join(f"{head:>19}" for head in heads))
+    first = rivals[0].result()
+    for i, r in enumerate(rivals):
+        line, cost = f"{r.name:<20}", r.result()
+        for key, _, unit in COST_COLUMNS:
+            ratio = first[key] / cost[key] if cost[key] else float("inf")
+            line += f"{cost[key] / unit:>10.2f} ({ratio:>5.2f}x)"
+        for key, _ in RATE_COLUMNS:
+            rate = statistics.median(t[i][key] for t in turns)
+            ratio = statistics.median(t[i][key] / t[0][key] for t in turns)
+            line += f"{rate:>10.2f} ({ratio:>5.2f}x)"
         print(line)
 
 
@@ -357,10 +347,11 @@ def main():
     p.add_argument("--runs", type=int, default=3)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--work", type=Path, help="scratch files go here")
-    p.add_argument("--time", type=Path, help=argparse.SUPPRESS)
+    p.add_argument("--turns", type=int, default=15, help="generations by each folder")
+    p.add_argument("--time", type=Path, nargs="+", help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.time:
-        return time_folder(a.time)
+        return time_folders(a.time, a.turns)
     if not a.builder_python:
         p.error("--builder-python is needed: the builder does not run without PyTorch")
     with tempfile.TemporaryDirectory(prefix="phiq-builder-", dir=a.work) as work:
