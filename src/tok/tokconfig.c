@@ -40,8 +40,14 @@ int pq_tok_specials(struct pq_tok *t)
     /* LlamaTokenizer adds bos unless told otherwise; a tokenizer.json tells. */
     t->v->add_bos = !t->tokenizer && t->v->kind == PQ_VOCAB_SPM;
     PQ_TRY(pq_tok_json_template(t, &t->v->add_bos, &t->v->add_eos));
+    t->v->template_bos = t->v->add_bos;
+    t->v->template_eos = t->v->add_eos;
     PQ_TRY(pq_json_bool(t->config, "add_bos_token", &t->v->add_bos, PQ_TOK_CONFIG, t->e));
     PQ_TRY(pq_json_bool(t->config, "add_eos_token", &t->v->add_eos, PQ_TOK_CONFIG, t->e));
+    if (!t->tokenizer) {
+        t->v->template_bos = t->v->add_bos;
+        t->v->template_eos = t->v->add_eos;
+    }
 out:
     return rc;
 }

@@ -51,7 +51,9 @@ struct pq_vocab {
     size_t n_pairs;
     bool ignore_merges;         /* BPE: a word that is a token is not merged, it is that token */
     int64_t bos, eos, unk, pad; /* -1 = none */
-    bool add_bos, add_eos;
+    bool add_bos, add_eos;           /* as tokenizer_config.json has it, and GGUF */
+    bool template_bos, template_eos; /* as a tokenizer.json has it: what the `tokenizers` library
+                                        does; else the same */
     /* SPM: U+2581 before every piece of text between added tokens (the normalizer Prepend) ... */
     bool add_space_prefix;
     bool prefix_unless_space;  /* ... that does not begin with a space or U+2581 (Metaspace) ... */

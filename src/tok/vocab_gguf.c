@@ -137,6 +137,8 @@ static int read_ids(const struct source *s)
     v->add_bos = v->add_space_prefix = v->kind == PQ_VOCAB_SPM; /* llama.cpp's defaults */
     pq_gguf_get_bool(s->g, "tokenizer.ggml.add_bos_token", &v->add_bos);
     pq_gguf_get_bool(s->g, "tokenizer.ggml.add_eos_token", &v->add_eos);
+    v->template_bos = v->add_bos;
+    v->template_eos = v->add_eos;
     pq_gguf_get_bool(s->g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix);
 out:
     return rc;
