@@ -51,7 +51,7 @@ struct pq_vocab {
     size_t n_pairs;
     bool ignore_merges;         /* BPE: a word that is a token is not merged, it is that token */
     int64_t bos, eos, unk, pad; /* -1 = none */
-    bool add_bos, add_eos;           /* as tokenizer_config.json has it, and GGUF */
+    bool add_bos, add_eos;      /* as tokenizer_config.json has it, and GGUF */
     bool template_bos, template_eos; /* as a tokenizer.json has it: what the `tokenizers` library
                                         does; else the same */
     /* SPM: U+2581 before every piece of text between added tokens (the normalizer Prepend) ... */
