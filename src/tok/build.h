@@ -26,6 +26,7 @@ struct pq_tok {
 #define PQ_TOK_SPECIAL "special_tokens_map.json"
 
 #define PQ_SPM_SPACE "\xe2\x96\x81" /* U+2581, SentencePiece's space */
+enum { PQ_SPM_SPACE_LEN = 3 };
 
 int pq_tok_no_memory(struct pq_err *e);
 

@@ -1,6 +1,7 @@
 /* A vocabulary from the files of a checkpoint. SPDX-License-Identifier: MIT */
 #include "tok/build.h"
 #include "base/fs.h"
+#include "tok/utf8.h"
 
 #include <string.h>
 
@@ -13,29 +14,10 @@ int pq_tok_no_memory(struct pq_err *e)
     return pq_fail(e, PQ_ENOMEM, "out of memory for the tokenizer");
 }
 
-/* Length of the UTF-8 sequence at s, or 0. Bounds of the second byte: table 3-7 of Unicode. */
-static size_t sequence(const unsigned char *s, size_t n)
-{
-    unsigned char c = s[0], low = 0x80, high = 0xbf;
-    if (c < 0x80)
-        return c ? 1 : 0;
-    size_t len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    if (c < 0xc2 || c > 0xf4 || len > n)
-        return 0;
-    low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : low;
-    high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : high;
-    if (s[1] < low || s[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    return len;
-}
-
 bool pq_tok_is_text(const char *s, size_t n)
 {
     for (size_t i = 0, k; i < n; i += k)
-        if ((k = sequence((const unsigned char *)s + i, n - i)) == 0)
+        if (!s[i] || (k = pq_utf8_len(s + i, n - i)) == 0)
             return false;
     return true;
 }

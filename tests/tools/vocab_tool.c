@@ -3,28 +3,10 @@
  * and writes tokenizer.json and tokenizer_config.json into the folder OUT, for
  * check_tokenizer_emit.py. SPDX-License-Identifier: MIT
  */
-#include "base/fs.h"
-#include "tok/vocab.h"
+#include "load_vocab.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static int load(struct pq_vocab *v, struct pq_arena *a, const char *source, size_t n_vocab,
-                struct pq_err *e)
-{
-    struct pq_map map = {0};
-    struct pq_gguf *g;
-    int rc;
-    if (pq_path_kind(source) == PQ_PATH_DIR)
-        return pq_vocab_load(v, a, source, n_vocab, e);
-    PQ_TRY(pq_map_open(&map, source, e));
-    PQ_TRY(pq_gguf_parse(&g, a, map.data, map.size, source, e));
-    PQ_TRY(pq_vocab_from_gguf(v, a, g, source, e));
-out:
-    if (map.data)
-        pq_map_close(&map);
-    return rc;
-}
 
 static int write_json(struct pq_arena *a, const char *dir, const char *name, const json_t *j,
                       struct pq_err *e)
@@ -47,7 +29,7 @@ int main(int argc, char **argv)
     int rc;
     if (argc < 3)
         return fprintf(stderr, "usage: vocab_tool SOURCE OUT [N_VOCAB]\n"), 2;
-    PQ_TRY(load(&v, &a, argv[1], argc > 3 ? strtoul(argv[3], NULL, 10) : 0, &e));
+    PQ_TRY(load_vocab(&v, &a, argv[1], argc > 3 ? strtoul(argv[3], NULL, 10) : 0, &e));
     PQ_TRY(pq_vocab_tokenizer_json(&v, &tokenizer, &e));
     PQ_TRY(pq_vocab_tokenizer_config(&v, &config, &e));
     PQ_TRY(pq_dir_make(argv[2], &e));
