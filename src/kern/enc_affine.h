@@ -2,48 +2,50 @@
  * Template: MLX affine groups, w = scale * q + bias, bits 2..8, scales and biases in the model's
  * own type. Layout and rounding rule: mlx/backend/cpu/quantized.cpp (ml-explore/mlx).
  *
- * The search has two rounds of sixteen candidates, one per lane. Round one trims both ends of the
- * range and lets least squares place the grid for the codes that each trim gives. Round two
- * stores: it tries the numbers around the best (scale, bias) that the stored type can hold, each
- * with codes chosen against it, and MLX's own pair, so that no group comes out worse than MLX's.
- * SPDX-License-Identifier: MIT
+ * The search has two rounds of sixteen candidates, for sixteen groups at once. Round one trims both
+ * ends of the range and lets least squares place the grid for the codes that each trim gives. Round
+ * two stores: it tries the numbers around the best (scale, bias) that the stored type can hold,
+ * each with codes chosen against it, and MLX's own pair, so that no group comes out worse than
+ * MLX's. SPDX-License-Identifier: MIT
  */
 #ifndef PQ_KERN_ENC_AFFINE_H
 #define PQ_KERN_ENC_AFFINE_H
 
-#include "kern/enc_fit.h"
+#include "kern/enc_many.h"
 #include "kern/group.h"
 
-/* value = s * q + b */
-struct affine_fit {
-    float s, b;
+/* value = s * q + b, for sixteen groups */
+struct affine_fits {
+    pq_v16 s, b;
 };
 
-/* MLX's rule: the end of larger magnitude is exact, and so is zero; see mlx quantize(). */
-LANE_INLINE struct affine_fit affine_minmax(float lo, float hi, float top)
+/* Nearest whole number to a of any size, ties to even. */
+LANE_INLINE pq_v16 affine_rint(pq_v16 a)
 {
-    bool low_end = fabsf(lo) > fabsf(hi);
-    float s = (hi - lo) / top, edge = low_end ? lo : hi;
-    s = s > 1e-7f ? s : 1e-7f;
-    s = low_end ? s : -s;
-    float q = rintf(edge / s);
-    return q != 0.0f ? (struct affine_fit){edge / q, edge} : (struct affine_fit){s, 0.0f};
+    pq_v16 zero = v16_set(0.0f), whole = v16_set(0x1p23f), size = v16_abs(a);
+    pq_v16 r = v16_if_less(size, whole, v16_sub(v16_add(size, whole), whole), size);
+    return v16_if_less(a, zero, v16_sub(zero, r), r);
 }
 
-LANE_INLINE void affine_codes(const float *x, int n, struct affine_fit f, float top, uint8_t *q)
+/* MLX's rule: the end of larger magnitude is exact, and so is zero; see mlx quantize(). */
+static inline struct affine_fits affine_minmax(pq_v16 lo, pq_v16 hi, float top)
 {
-    pq_v16 s = v16_set(f.s != 0.0f ? f.s : 1.0f), b = v16_set(f.b), zero = v16_set(0.0f);
+    pq_v16 zero = v16_set(0.0f), low = v16_abs(lo), high = v16_abs(hi);
+    pq_v16 s = v16_max(v16_div(v16_sub(hi, lo), v16_set(top)), v16_set(1e-7f));
+    pq_v16 edge = v16_if_less(high, low, lo, hi);
+    s = v16_if_less(high, low, s, v16_sub(zero, s));
+    pq_v16 q = affine_rint(v16_div(edge, s)), some = v16_abs(q);
+    return (struct affine_fits){v16_if_less(zero, some, v16_div(edge, q), s),
+                                v16_if_less(zero, some, edge, zero)};
+}
+
+LANE_INLINE void affine_codes(const float *x, int n, float scale, float bias, float top, uint8_t *q)
+{
+    pq_v16 s = v16_set(scale != 0.0f ? scale : 1.0f), b = v16_set(bias), zero = v16_set(0.0f);
     for (int j = 0; j < n; j += PQ_LANES) {
         pq_v16 t = v16_div(v16_sub(v16_load(x + j), b), s);
         v16_bytes(v16_round(v16_clamp(t, zero, v16_set(top))), q + j);
     }
-}
-
-/* A constant group: what the bias cannot hold goes into the scale, and every code is 1. */
-static inline struct affine_fit affine_constant(float value, enum pq_dtype aux)
-{
-    float b = aux_round(value, aux);
-    return (struct affine_fit){aux_round(value - b, aux), b};
 }
 
 /* Round one's candidates: how far each end of the range moves inwards, in steps of the grid
@@ -64,68 +66,125 @@ static inline struct fit_places affine_trims(int bits)
     return p;
 }
 
-/* Round two's candidates: a few of bfloat16's steps around the line, as the stored type holds
- * them, and MLX's pair in the last lane; in units of the run. The grid starts from its end of
- * smaller magnitude, where the bias is more precise. */
-LANE_INLINE void affine_stored(struct fit_line l, float top, float unit, enum pq_dtype aux,
-                               struct affine_fit minmax, pq_v16 *s, pq_v16 *b)
+/* Round two's scales and biases: a few of bfloat16's steps around the line, as the stored type
+ * holds them, in units of the run. */
+struct affine_around {
+    struct many_lines l;
+    pq_v16 centre;
+    enum pq_dtype aux;
+};
+
+static const float affine_steps[4] = {1.0f, 1.0f - 0x1p-8f, 1.0f + 0x1p-8f, 1.0f + 0x1p-7f};
+
+/* The grid starts from its end of smaller magnitude, where the bias is more precise. */
+LANE_INLINE struct affine_around affine_around(const struct many_lines *l, float top,
+                                               enum pq_dtype aux)
 {
-    static const float lane[PQ_LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const float o = 1.0f, m = 1.0f - 0x1p-8f, p = 1.0f + 0x1p-8f, pp = 1.0f + 0x1p-7f;
-    const float step_s[PQ_LANES] = {o, o, o, o, m, m, m, m, p, p, p, p, pp, pp, pp, pp};
-    const float step_b[PQ_LANES] = {o, m, p, pp, o, m, p, pp, o, m, p, pp, o, m, p, pp};
-    pq_v16 up = v16_set(unit), down = v16_set(1.0f / unit);
-    float centre = l.m + l.s * l.mean;
-    if (fabsf(l.m + l.s * top) < fabsf(l.m)) {
-        l.s = -l.s;
-        l.mean = top - l.mean;
-    }
-    pq_v16 vs = v16_mul(v16_set(l.s), v16_load(step_s));
-    vs = v16_mul(v16_stored(v16_mul(vs, up), aux), down);
-    pq_v16 vb = v16_sub(v16_set(centre), v16_mul(vs, v16_set(l.mean)));
-    vb = v16_mul(vb, v16_load(step_b));
-    vb = v16_mul(v16_stored(v16_mul(vb, up), aux), down);
-    pq_v16 id = v16_load(lane), last = v16_set(PQ_LANES - 1);
-    *s = v16_if_less(id, last, vs, v16_mul(v16_set(minmax.s), down));
-    *b = v16_if_less(id, last, vb, v16_mul(v16_set(minmax.b), down));
+    struct affine_around a = {*l, v16_fma(l->s, l->mean, l->m), aux};
+    pq_v16 hi = v16_set(top), end = v16_abs(v16_fma(l->s, hi, l->m)), start = v16_abs(l->m);
+    a.l.s = v16_if_less(end, start, v16_sub(v16_set(0.0f), l->s), l->s);
+    a.l.mean = v16_if_less(end, start, v16_sub(hi, l->mean), l->mean);
+    return a;
 }
 
-/* The best of round two. */
-FIT_INLINE struct affine_fit affine_search(const struct pq_encode_in *in,
-                                           const struct fit_places *trims, struct affine_fit minmax)
+LANE_INLINE struct affine_fits affine_nudged(const struct affine_around *a, const struct many *r,
+                                             int i)
+{
+    pq_v16 s = v16_mul(v16_mul(a->l.s, v16_set(affine_steps[i / 4])), r->unit);
+    s = v16_mul(v16_stored(s, a->aux), r->down);
+    pq_v16 b = v16_sub(a->centre, v16_mul(s, a->l.mean));
+    b = v16_mul(v16_mul(b, v16_set(affine_steps[i % 4])), r->unit);
+    return (struct affine_fits){s, v16_mul(v16_stored(b, a->aux), r->down)};
+}
+
+/* The best of both rounds; `minmax`: MLX's, which takes the place of round two's last. */
+FIT_INLINE struct affine_fits affine_search(const struct pq_encode_in *in, const struct many *r,
+                                            const struct fit_places *trims,
+                                            struct affine_fits minmax)
 {
     float top = (float)((1 << in->bits) - 1);
+    struct many_lines l;
+    struct affine_fits best = {v16_mul(minmax.s, r->down), v16_mul(minmax.b, r->down)};
+    many_best_lines(top, false, r, r->n, trims, PQ_LANES, &l);
+    struct affine_around around = affine_around(&l, top, in->aux);
+    pq_v16 least = v16_set(1e30f), s[2], b[2], err[2];
+    const struct affine_fits last = best;
+    for (int c = 0; c < PQ_LANES; c += 2) {
+        for (int i = 0; i < 2; i++) {
+            struct affine_fits f = affine_nudged(&around, r, c + i);
+            s[i] = c + i < PQ_LANES - 1 ? f.s : last.s;
+            b[i] = c + i < PQ_LANES - 1 ? f.b : last.b;
+        }
+        many_line_errors(top, r, r->n, s, b, err);
+        for (int i = 0; i < 2; i++) {
+            best.s = v16_if_less(err[i], least, s[i], best.s);
+            best.b = v16_if_less(err[i], least, b[i], best.b);
+            least = v16_min(err[i], least);
+        }
+    }
+    return (struct affine_fits){v16_mul(best.s, r->unit), v16_mul(best.b, r->unit)};
+}
+
+/* Scales and biases of up to sixteen groups: as stored, and as codes are chosen against. */
+FIT_INLINE void affine_fit(const struct pq_encode_in *in, struct many_at a,
+                           const struct fit_places *trims, struct affine_fits *stored,
+                           struct affine_fits *f)
+{
+    struct many r;
+    pq_v16 lo, hi;
+    many_rows(in->x + a.at, a.n, a.rows, r.x);
+    for (int j = 0; j < a.n; j++)
+        r.x[j] = v16_finite(r.x[j]);
+    many_range(&r, a.n, &lo, &hi);
+    *f = affine_minmax(lo, hi, (float)((1 << in->bits) - 1));
+    *stored = (struct affine_fits){v16_stored(f->s, in->aux), v16_stored(f->b, in->aux)};
+    if (!in->search)
+        return;
+    many_weigh(in, a, &r);
+    struct affine_fits best = affine_search(in, &r, trims, *stored);
+    /* A constant group: what the bias cannot hold goes into the scale, and every code is 1. */
+    pq_v16 b = v16_stored(lo, in->aux), s = v16_stored(v16_sub(lo, b), in->aux);
+    *stored = (struct affine_fits){v16_if_less(lo, hi, best.s, s), v16_if_less(lo, hi, best.b, b)};
+    *f = *stored;
+}
+
+/* What is stored for the groups, as numbers one after another. */
+struct affine_out {
+    float s[PQ_LANES], b[PQ_LANES];
+};
+
+static inline struct affine_out affine_out(struct affine_fits f)
+{
+    struct affine_out o;
+    v16_store(o.s, f.s);
+    v16_store(o.b, f.b);
+    return o;
+}
+
+/* Encodes the groups i to i + rows. */
+static void affine_groups(const struct pq_encode_in *in, uint64_t i, int rows, void *const part[])
+{
+    float x[GROUP_MAX], top = (float)((1 << in->bits) - 1);
+    uint8_t q[GROUP_MAX], *codes = part[0];
+    struct fit_places trims = affine_trims(in->bits);
+    struct affine_fits stored, fits;
     int n = (int)in->group;
-    struct fit_run run;
-    pq_v16 s, b;
-    if (!fit_load(in, 0, n, &run))
-        return minmax;
-    struct fit_line l = fit_line(top, false, run.x, run.w, n, trims);
-    affine_stored(l, top, run.unit, in->aux, minmax, &s, &b);
-    pq_v16 err = fit_line_error(top, run.x, run.w, n, s, b);
-    int best = v16_argmax(v16_sub(v16_set(0.0f), err));
-    return (struct affine_fit){v16_lane(s, best) * run.unit, v16_lane(b, best) * run.unit};
+    affine_fit(in, (struct many_at){i * in->group, n, rows, 1}, &trims, &stored, &fits);
+    struct affine_out o = affine_out(stored), f = affine_out(fits);
+    for (int r = 0; r < rows; r++, i++) {
+        group_load(x, in->x + i * in->group, n);
+        affine_codes(x, n, f.s[r], f.b[r], top, q);
+        pack_codes(q, n, in->bits, codes + i * in->group * (uint64_t)in->bits / 8);
+        aux_put(part[1], i, o.s[r], in->aux);
+        aux_put(part[2], i, o.b[r], in->aux);
+    }
 }
 
 static void enc_affine(const struct pq_encode_in *in, void *const part[])
 {
-    uint8_t *codes = part[0], *scales = part[1], *biases = part[2], q[GROUP_MAX];
-    float x[GROUP_MAX], lo, hi, top = (float)((1 << in->bits) - 1);
-    struct fit_places trims = affine_trims(in->bits);
-    int n = (int)in->group;
-    for (uint64_t i = 0; i < in->cols / in->group; i++) {
-        struct pq_encode_in one = group_of(in, i, x);
-        group_range(x, n, &lo, &hi);
-        struct affine_fit f = affine_minmax(lo, hi, top);
-        struct affine_fit stored = {aux_round(f.s, in->aux), aux_round(f.b, in->aux)};
-        if (in->search)
-            f = stored =
-                lo < hi ? affine_search(&one, &trims, stored) : affine_constant(lo, in->aux);
-        affine_codes(x, n, f, top, q);
-        pack_codes(q, n, in->bits, codes + i * in->group * (uint64_t)in->bits / 8);
-        aux_put(scales, i, stored.s, in->aux);
-        aux_put(biases, i, stored.b, in->aux);
-    }
+    uint64_t groups = in->cols / in->group;
+    for (uint64_t i = 0; i < groups; i += PQ_LANES)
+        affine_groups(in, i, groups - i < PQ_LANES ? (int)(groups - i) : PQ_LANES, part);
 }
 
 #define PQ_ROWS_AFFINE [PQ_ENC_AFFINE] = enc_affine

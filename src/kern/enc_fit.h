@@ -8,7 +8,7 @@
 
 #include "base/num.h"
 #include "kern/kern.h"
-#include "kern/lanes.h"
+#include "kern/lanes_move.h"
 
 #define FIT_INLINE LANE_INLINE
 
@@ -33,7 +33,7 @@ struct fit_half {
  * the reference of importance matrices in llama.cpp, whose measure this is. */
 static inline pq_v16 fit_weight(pq_v16 x, pq_v16 h, pq_v16 sigma2)
 {
-    return v16_mul(h, v16_sqrt(v16_add(sigma2, v16_mul(x, x))));
+    return v16_mul(h, v16_rough_sqrt(v16_fma(x, x, sigma2)));
 }
 
 /* The power of two at or below a, from 2^-126 up to 2^126. */
@@ -103,11 +103,11 @@ static inline float fit_inverse(float s)
     return s != 0.0f ? 1.0f / s : 0.0f;
 }
 
-/* 1 / s, and 0 where s is 0. */
+/* 1 / s, and 0 where s is 0; finite, so that no product with it is NaN. */
 static inline pq_v16 fit_inverses(pq_v16 s)
 {
-    pq_v16 zero = v16_set(0.0f), inv = v16_div(v16_set(1.0f), s);
-    return v16_if_less(zero, v16_abs(s), inv, zero);
+    pq_v16 zero = v16_set(0.0f), most = v16_set(1e30f), inv = v16_div(v16_set(1.0f), s);
+    return v16_if_less(zero, v16_abs(s), v16_clamp(inv, v16_sub(zero, most), most), zero);
 }
 
 /* The value of largest magnitude, with its sign. */
@@ -162,138 +162,12 @@ FIT_INLINE pq_v16 fit_snap(struct fit_grid g, pq_v16 t)
     return v16_round(v16_clamp(t, v16_set(g.lo), v16_set(g.hi)));
 }
 
-/* ---- one scale ---- */
-
-/* For each inverse scale: the least-squares scale of the codes it yields, and how much of the
- * weighted sum of squares that explains. */
-FIT_INLINE pq_v16 fit_scale_score(struct fit_grid g, const float *x, const float *w, int n,
-                                  pq_v16 inv, pq_v16 *scale)
-{
-    pq_v16 qq = v16_set(0.0f), qx = qq;
-    for (int j = 0; j < n; j++) {
-        pq_v16 xj = v16_set(x[j]), q = fit_snap(g, v16_mul(xj, inv));
-        pq_v16 wq = v16_mul(v16_set(w[j]), q);
-        qq = v16_add(qq, v16_mul(wq, q));
-        qx = v16_add(qx, v16_mul(wq, xj));
-    }
-    *scale = v16_div(qx, v16_max(qq, v16_set(1e-30f)));
-    return v16_mul(qx, *scale);
-}
-
-/* The weighted squared error of each scale as it is. */
-FIT_INLINE pq_v16 fit_scale_error(struct fit_grid g, const float *x, const float *w, int n,
-                                  pq_v16 scale)
-{
-    pq_v16 err = v16_set(0.0f), inv = fit_inverses(scale);
-    for (int j = 0; j < n; j++) {
-        pq_v16 xj = v16_set(x[j]), q = fit_snap(g, v16_mul(xj, inv));
-        pq_v16 e = v16_sub(v16_mul(q, scale), xj);
-        err = v16_add(err, v16_mul(v16_mul(e, e), v16_set(w[j])));
-    }
-    return err;
-}
-
-/* `places`: where on the grid each candidate puts the extreme value. */
-FIT_INLINE float fit_scale(struct fit_grid g, const float *x, const float *w, int n,
-                           const float places[16])
-{
-    float ext = fit_extreme(x, n);
-    if (ext == 0.0f)
-        return 0.0f;
-    pq_v16 scale, inv = v16_div(v16_load(places), v16_set(ext));
-    pq_v16 score = fit_scale_score(g, x, w, n, inv, &scale);
-    return v16_lane(scale, v16_argmax(score));
-}
-
 /* ---- scale and offset: x ~ s q + m ---- */
-
-struct fit_line {
-    float s, m;
-    float mean;   /* weighted mean of the codes: how much m must fall when s grows */
-    float ww, qq; /* sums of weights, and of weights times squared codes */
-};
-
-struct fit_lines {
-    pq_v16 s, m, mean, qq;
-};
-
-/* Least squares for weighted sums of 1, x, q, q^2, q x; offsets above `most` are held there.
- * Returns how much of the sum of squares that explains. */
-FIT_INLINE pq_v16 fit_solve(pq_v16 W, pq_v16 X, pq_v16 q, pq_v16 qq, pq_v16 qx, pq_v16 most,
-                            struct fit_lines *l)
-{
-    pq_v16 tiny = v16_set(1e-30f), zero = v16_set(0.0f);
-    pq_v16 det = v16_sub(v16_mul(W, qq), v16_mul(q, q));
-    pq_v16 inv = v16_div(v16_set(1.0f), v16_max(det, tiny));
-    pq_v16 s = v16_mul(v16_sub(v16_mul(W, qx), v16_mul(X, q)), inv);
-    s = v16_if_less(v16_mul(v16_set(1e-6f), v16_mul(W, qq)), det, s, zero); /* one code only */
-    pq_v16 m = v16_div(v16_sub(X, v16_mul(s, q)), W);
-    pq_v16 held = v16_div(v16_sub(qx, v16_mul(most, q)), v16_max(qq, tiny));
-    s = v16_if_less(most, m, held, s);
-    m = v16_min(m, most);
-    *l = (struct fit_lines){s, m, v16_div(q, W), qq};
-    /* 2 s qx + 2 m X - s^2 qq - 2 s m q - m^2 W */
-    pq_v16 a = v16_sub(v16_sub(v16_add(qx, qx), v16_mul(s, qq)), v16_mul(v16_add(m, m), q));
-    pq_v16 b = v16_sub(v16_add(X, X), v16_mul(m, W));
-    return v16_add(v16_mul(s, a), v16_mul(m, b));
-}
 
 /* The candidates of a search over lines: steps between the smallest and the largest value, and
  * where above its code 0 the smallest is put. */
 struct fit_places {
     float steps[16], shift[16];
 };
-
-/* The best line for codes 0..hi; with `below`, m <= 0. */
-FIT_INLINE struct fit_line fit_line(float hi, bool below, const float *x, const float *w, int n,
-                                    const struct fit_places *p)
-{
-    pq_v16 vmin = v16_load(x), vmax = vmin, sw = v16_load(w), sx = v16_mul(vmin, sw);
-    for (int j = PQ_LANES; j < n; j += PQ_LANES) {
-        pq_v16 xj = v16_load(x + j), wj = v16_load(w + j);
-        vmin = v16_min(vmin, xj);
-        vmax = v16_max(vmax, xj);
-        sw = v16_add(sw, wj);
-        sx = v16_add(sx, v16_mul(xj, wj));
-    }
-    float base = 0.0f - v16_hmax(v16_sub(v16_set(0.0f), vmin)), top = v16_hmax(vmax);
-    if (below)
-        base = base < 0.0f ? base : 0.0f;
-    float range = top - base;
-    float ww = v16_sum(sw), xx = v16_sum(sx) - ww * base;
-    pq_v16 inv = v16_set(0.0f), most = v16_set(below ? -base : 1e30f);
-    if (range > 0.0f)
-        inv = v16_div(v16_load(p->steps), v16_set(range));
-    float y[FIT_MAX];
-    for (int j = 0; j < n; j += PQ_LANES)
-        v16_store(y + j, v16_sub(v16_load(x + j), v16_set(base)));
-    pq_v16 q = v16_set(0.0f), qq = q, qx = q, shift = v16_load(p->shift);
-    const struct fit_grid g = {0.0f, hi, false};
-    for (int j = 0; j < n; j++) {
-        pq_v16 xj = v16_set(y[j]);
-        pq_v16 c = fit_snap(g, v16_add(v16_mul(xj, inv), shift)), wc = v16_mul(v16_set(w[j]), c);
-        q = v16_add(q, wc);
-        qq = v16_add(qq, v16_mul(wc, c));
-        qx = v16_add(qx, v16_mul(wc, xj));
-    }
-    struct fit_lines l;
-    int i = v16_argmax(fit_solve(v16_set(ww), v16_set(xx), q, qq, qx, most, &l));
-    return (struct fit_line){v16_lane(l.s, i), v16_lane(l.m, i) + base, v16_lane(l.mean, i), ww,
-                             v16_lane(l.qq, i)};
-}
-
-/* The weighted squared error of each line as it is. */
-FIT_INLINE pq_v16 fit_line_error(float hi, const float *x, const float *w, int n, pq_v16 s,
-                                 pq_v16 m)
-{
-    const struct fit_grid g = {0.0f, hi, false};
-    pq_v16 err = v16_set(0.0f), inv = fit_inverses(s);
-    for (int j = 0; j < n; j++) {
-        pq_v16 xj = v16_sub(v16_set(x[j]), m), q = fit_snap(g, v16_mul(xj, inv));
-        pq_v16 e = v16_sub(v16_mul(q, s), xj);
-        err = v16_add(err, v16_mul(v16_mul(e, e), v16_set(w[j])));
-    }
-    return err;
-}
 
 #endif

@@ -6,7 +6,7 @@
 #ifndef PQ_KERN_ENC_GGML_H
 #define PQ_KERN_ENC_GGML_H
 
-#include "kern/enc_two.h"
+#include "kern/enc_many.h"
 
 /* Code j in the low nibble of byte j, code j + n in the high one; eight bytes at a time. */
 static inline void put_nibble_pairs(const uint8_t *code, int n, uint8_t *qs)
@@ -109,12 +109,13 @@ static inline uint16_t rtn_q8(const float *x, uint8_t code[32])
     return fit_f16(d);
 }
 
+enum { PLACES = 8 };
+
 /* A type whose blocks are one scale and 32 codes. */
 struct block_kind {
     int bits;
     struct fit_grid g;
-    const float *places; /* where the extreme may be put, best spread first */
-    int sets;            /* eights of them that are tried */
+    const float *places; /* where the extreme may be put: PLACES of them */
 };
 
 static const struct fit_grid iq4_grid = {0.0f, 0.0f, true};
@@ -133,87 +134,80 @@ FIT_INLINE uint16_t rtn_block(struct block_kind k, const float *x, uint8_t code[
     return k.bits == 8 ? rtn_q8(x, code) : rtn_symmetric(x, k.g.hi - k.g.lo, code);
 }
 
-/* Loads n = 1 or 2 blocks; the second stands in for itself where there is one only. */
-static inline void load_blocks(const struct pq_encode_in *in, uint64_t at, int n,
-                               struct fit_run run[2], struct two_run *t)
+/* Where the next blocks of a row are: sixteen, or what is left. */
+static inline struct many_at next_blocks(const struct pq_encode_in *in, uint64_t at)
 {
-    fit_load(in, at, 32, &run[0]);
-    if (n > 1)
-        fit_load(in, at + 32, 32, &run[1]);
-    two_load(run[0].x, run[n - 1].x, 32, t->x);
-    two_load(run[0].w, run[n - 1].w, 32, t->w);
+    uint64_t left = (in->cols - at) / 32;
+    return (struct many_at){at, 32, left < PQ_LANES ? (int)left : PQ_LANES, 1};
 }
 
-FIT_INLINE void search_blocks(struct block_kind k, const struct pq_encode_in *in, uint64_t at,
-                              int n, uint16_t d[2], uint8_t code[64])
+FIT_INLINE void search_blocks(struct block_kind k, const struct pq_encode_in *in, struct many_at a,
+                              uint8_t *out)
 {
-    struct fit_run run[2];
-    struct two_run t;
-    float s[2];
-    load_blocks(in, at, n, run, &t);
-    two_scales(k.g, &t, 32, k.places, k.sets, s);
-    for (int h = 0; h < n; h++) {
-        struct fit_half f = fit_half(s[h], &run[h]);
-        near_codes(k.g, run[h].x, 32, f.value, 0.0f, code + 32 * h);
-        d[h] = f.bits;
+    struct many m;
+    uint16_t d[PQ_LANES];
+    float s[PQ_LANES];
+    many_load(in, a, &m);
+    pq_v16 scale = v16_half(v16_mul(many_scales(k.g, &m, 32, k.places, PLACES), m.unit));
+    v16_to_f16(scale, d);
+    v16_store(s, scale);
+    for (int r = 0; r < a.rows; r++, out += 2 + 4 * k.bits) {
+        uint8_t code[32];
+        near_codes(k.g, in->x + a.at + 32 * r, 32, s[r], 0.0f, code);
+        for (int j = 0; k.bits == 8 && j < 32; j++) /* signed bytes */
+            code[j] = (uint8_t)(code[j] + (int)k.g.lo);
+        pq_put_le16(out, d[r]);
+        put_codes(k.bits, code, out + 2);
     }
-    for (int j = 0; k.bits == 8 && j < 32 * n; j++) /* signed bytes */
-        code[j] = (uint8_t)(code[j] + (int)k.g.lo);
 }
 
 FIT_INLINE void enc_blocks(struct block_kind k, const struct pq_encode_in *in, uint8_t *out)
 {
-    for (uint64_t i = 0; i < in->cols; i += 64) {
-        int n = in->cols - i > 32 ? 2 : 1;
-        uint8_t code[64];
-        uint16_t d[2];
-        if (in->search)
-            search_blocks(k, in, i, n, d, code);
-        for (int h = 0; h < n; h++, out += 2 + 4 * k.bits) {
-            if (!in->search)
-                d[h] = rtn_block(k, in->x + i + 32 * h, code + 32 * h);
-            pq_put_le16(out, d[h]);
-            put_codes(k.bits, code + 32 * h, out + 2);
+    uint8_t code[32];
+    if (!in->search)
+        for (uint64_t i = 0; i < in->cols; i += 32, out += 2 + 4 * k.bits) {
+            pq_put_le16(out, rtn_block(k, in->x + i, code));
+            put_codes(k.bits, code, out + 2);
         }
+    for (uint64_t i = 0; in->search && i < in->cols;) {
+        struct many_at a = next_blocks(in, i);
+        search_blocks(k, in, a, out);
+        out += a.rows * (2 + 4 * k.bits);
+        i += 32 * (uint64_t)a.rows;
     }
 }
 
 /* Places were chosen by exchange: those that together leave the least error on trained weights.
- * Eight come within a percent of a hundred; the second eight of these two tables repeat the first,
- * so that searches with sixteen lanes for one group find the same. */
-static const float q4_0_places[16] = {-8.9f, -8.6f, -8.3f, -8.0f, -7.7f, 6.12f, 6.91f, 7.26f,
-                                      -8.9f, -8.6f, -8.3f, -8.0f, -7.7f, 6.12f, 6.91f, 7.26f};
+ * Eight come within a percent of a hundred. */
+static const float q4_0_places[PLACES] = {-8.9f, -8.6f, -8.3f, -8.0f, -7.7f, 6.12f, 6.91f, 7.26f};
 
 static void enc_q4_0(const struct pq_encode_in *in, void *const part[])
 {
-    enc_blocks((struct block_kind){4, {-8.0f, 7.0f, false}, q4_0_places, 1}, in, part[0]);
+    enc_blocks((struct block_kind){4, {-8.0f, 7.0f, false}, q4_0_places}, in, part[0]);
 }
 
 static void enc_q5_0(const struct pq_encode_in *in, void *const part[])
 {
-    static const float places[16] = {-17.0f, -16.4f, -16.0f, -15.8f, -15.2f, 13.12f,
-                                     14.06f, 14.81f, -17.8f, -16.6f, -16.2f, -15.6f,
-                                     -15.0f, -14.8f, -14.0f, -12.0f};
-    enc_blocks((struct block_kind){5, {-16.0f, 15.0f, false}, places, 1}, in, part[0]);
+    static const float places[PLACES] = {-17.0f, -16.4f, -16.0f, -15.8f,
+                                         -15.2f, 13.12f, 14.06f, 14.81f};
+    enc_blocks((struct block_kind){5, {-16.0f, 15.0f, false}, places}, in, part[0]);
 }
 
 /* -128 is legal but some runtimes negate codes in a byte. */
-static const float q8_0_places[16] = {127.0f, 126.1f, 124.9f, 124.0f, 123.1f, 121.9f,
-                                      121.0f, 120.1f, 127.0f, 126.1f, 124.9f, 124.0f,
-                                      123.1f, 121.9f, 121.0f, 120.1f};
+static const float q8_0_places[PLACES] = {127.0f, 126.1f, 124.9f, 124.0f,
+                                          123.1f, 121.9f, 121.0f, 120.1f};
 
 static void enc_q8_0(const struct pq_encode_in *in, void *const part[])
 {
-    enc_blocks((struct block_kind){8, {-127.0f, 127.0f, false}, q8_0_places, 1}, in, part[0]);
+    enc_blocks((struct block_kind){8, {-127.0f, 127.0f, false}, q8_0_places}, in, part[0]);
 }
 
-static const float iq4_places[16] = {-136.0f, -128.0f, -122.0f, -110.0f, -104.0f, 108.0f,
-                                     114.0f,  122.0f,  -146.0f, -132.0f, -126.0f, -118.0f,
-                                     -86.0f,  90.0f,   116.0f,  132.0f};
+static const float iq4_places[PLACES] = {-136.0f, -128.0f, -122.0f, -110.0f,
+                                         -104.0f, 108.0f,  114.0f,  122.0f};
 
 static void enc_iq4_nl(const struct pq_encode_in *in, void *const part[])
 {
-    enc_blocks((struct block_kind){4, iq4_grid, iq4_places, 1}, in, part[0]);
+    enc_blocks((struct block_kind){4, iq4_grid, iq4_places}, in, part[0]);
 }
 
 /* ---- scale and offset: Q4_1, Q5_1 ---- */
@@ -235,56 +229,57 @@ static inline void rtn_affine(const float *x, float hi, uint16_t dm[2], uint8_t 
     dm[1] = fit_f16(min);
 }
 
-/* The least-squares offset for a scale as stored and the codes that a line yields. */
-FIT_INLINE float fit_offset(float hi, const struct fit_run *run, float s, float m)
+/* The least-squares offsets for scales as stored and the codes that the lines yield. */
+FIT_INLINE pq_v16 fit_offsets(float hi, const struct many *r, pq_v16 s, const struct many_lines *l)
 {
     const struct fit_grid g = {0.0f, hi, false};
-    pq_v16 inv = v16_set(fit_inverse(s)), sw = v16_set(0.0f), se = sw;
-    for (int j = 0; j < 32; j += PQ_LANES) {
-        pq_v16 x = v16_load(run->x + j), w = v16_load(run->w + j);
-        pq_v16 q = fit_snap(g, v16_mul(v16_sub(x, v16_set(m)), inv));
-        sw = v16_add(sw, w);
-        se = v16_add(se, v16_mul(w, v16_sub(x, v16_mul(q, v16_set(s)))));
-    }
-    float w = v16_sum(sw); /* zero for a block of zeros */
-    return w > 0.0f ? v16_sum(se) / w : 0.0f;
+    struct many_sums c = many_codes_sums(g, r, 32, s, v16_sub(v16_set(0.0f), l->m));
+    return v16_div(v16_sub(l->x, v16_mul(s, c.q)), l->w);
 }
 
-FIT_INLINE void search_lines(const struct pq_encode_in *in, uint64_t at, int n, float hi,
-                             const struct fit_places *p, uint16_t dm[4], uint8_t code[64])
+FIT_INLINE void search_lines(const struct pq_encode_in *in, struct many_at a, int bits,
+                             const struct fit_places *p, uint8_t *out)
 {
-    const struct fit_grid g = {0.0f, hi, false};
-    struct fit_run run[2];
-    struct two_run t;
-    struct two_lines l = {0};
-    load_blocks(in, at, n, run, &t);
-    two_best_lines(hi, false, &t, 32, p, 2, 0, &l);
-    for (int h = 0; h < n; h++) {
-        struct fit_half d = fit_half(l.s[h], &run[h]);
-        struct fit_half m = fit_half(fit_offset(hi, &run[h], d.value, l.m[h]), &run[h]);
-        near_codes(g, run[h].x, 32, d.value, m.value, code + 32 * h);
-        dm[2 * h] = d.bits;
-        dm[2 * h + 1] = m.bits;
+    const struct fit_grid g = {0.0f, (float)((1 << bits) - 1), false};
+    struct many r;
+    struct many_lines l;
+    uint16_t d[PQ_LANES], m[PQ_LANES];
+    float scale[PQ_LANES], off[PQ_LANES];
+    many_load(in, a, &r);
+    many_best_lines(g.hi, false, &r, 32, p, 16, &l);
+    pq_v16 s = v16_half(v16_mul(l.s, r.unit));
+    pq_v16 o = fit_offsets(g.hi, &r, v16_mul(s, r.down), &l);
+    o = v16_half(v16_mul(o, r.unit));
+    v16_to_f16(s, d);
+    v16_to_f16(o, m);
+    v16_store(scale, s);
+    v16_store(off, o);
+    for (int i = 0; i < a.rows; i++, out += 4 + 4 * bits) {
+        uint8_t code[32];
+        near_codes(g, in->x + a.at + 32 * i, 32, scale[i], off[i], code);
+        pq_put_le16(out, d[i]);
+        pq_put_le16(out + 2, m[i]);
+        put_codes(bits, code, out + 4);
     }
 }
 
 FIT_INLINE void enc_lines(const struct pq_encode_in *in, uint8_t *out, int bits,
                           const struct fit_places *p)
 {
-    float hi = (float)((1 << bits) - 1);
-    for (uint64_t i = 0; i < in->cols; i += 64) {
-        int n = in->cols - i > 32 ? 2 : 1;
-        uint16_t dm[4];
-        uint8_t code[64];
-        if (in->search)
-            search_lines(in, i, n, hi, p, dm, code);
-        for (int h = 0; h < n; h++, out += 4 + 4 * bits) {
-            if (!in->search)
-                rtn_affine(in->x + i + 32 * h, hi, dm + 2 * h, code + 32 * h);
-            pq_put_le16(out, dm[2 * h]);
-            pq_put_le16(out + 2, dm[2 * h + 1]);
-            put_codes(bits, code + 32 * h, out + 4);
+    uint16_t dm[2];
+    uint8_t code[32];
+    if (!in->search)
+        for (uint64_t i = 0; i < in->cols; i += 32, out += 4 + 4 * bits) {
+            rtn_affine(in->x + i, (float)((1 << bits) - 1), dm, code);
+            pq_put_le16(out, dm[0]);
+            pq_put_le16(out + 2, dm[1]);
+            put_codes(bits, code, out + 4);
         }
+    for (uint64_t i = 0; in->search && i < in->cols;) {
+        struct many_at a = next_blocks(in, i);
+        search_lines(in, a, bits, p, out);
+        out += a.rows * (4 + 4 * bits);
+        i += 32 * (uint64_t)a.rows;
     }
 }
 

@@ -1,7 +1,7 @@
 /*
  * Template: neutral integers, w = scale * (code - zero point), per group or per row.
  *
- * Symmetric groups use the solver of GGUF's Q4_0 and Q8_0, so that the same weights give the same
+ * Symmetric groups use the search of GGUF's Q4_0 and Q8_0, so that the same weights give the same
  * numbers in every container. Everything else searches here: sixteen trims of the range, then the
  * stored scales and zero points around the best. A row does not fit on the stack: it is taken in
  * pieces, and lanes add up what the pieces say. SPDX-License-Identifier: MIT
@@ -11,7 +11,6 @@
 
 #include "kern/enc_fit.h"
 #include "kern/enc_ggml.h"
-#include "kern/enc_two.h"
 #include "kern/group.h"
 
 /* One group or row. Values are in units of `unit`, importance in units of 1 / down. */
@@ -271,28 +270,6 @@ FIT_INLINE struct int_fit int_search(struct int_span *sp)
     return (struct int_fit){aux_round(s[i] * sp->unit, sp->in->aux), (int)zero[i]};
 }
 
-/* Short groups take the very search of Q4_0's and Q8_0's blocks, alone in both halves of it. */
-FIT_INLINE float int_block_scale(struct fit_grid g, const struct fit_run *run, int n,
-                                 const float *places)
-{
-    struct two_run t;
-    float s[2];
-    two_load(run->x, run->x, n, t.x);
-    two_load(run->w, run->w, n, t.w);
-    two_scales(g, &t, n, places, 1, s);
-    return s[0];
-}
-
-FIT_INLINE struct int_fit int_search_symmetric(struct int_span *sp)
-{
-    int half = 1 << (sp->in->bits - 1), n = (int)sp->n;
-    const struct fit_grid g = {int_lowest(sp->in, (float)half), (float)half - 1.0f, false};
-    const float *places = sp->in->bits == 8 ? q8_0_places : q4_0_places;
-    float s = n <= 32 ? int_block_scale(g, &sp->run, n, places)
-                      : fit_scale(g, sp->run.x, sp->run.w, n, places);
-    return (struct int_fit){aux_round(s * sp->unit, sp->in->aux), half};
-}
-
 /* Codes of a search, chosen against the stored scale. */
 FIT_INLINE void int_codes(struct int_span *sp, struct int_fit f, uint8_t *out)
 {
@@ -349,7 +326,7 @@ static struct int_fit int_one(struct int_span *sp, uint64_t group, uint8_t *out)
         return int_nearest(sp, out);
     if (!int_open(sp, group))
         return int_nothing(sp, out);
-    struct int_fit f = sp->in->symmetric && sp->one ? int_search_symmetric(sp) : int_search(sp);
+    struct int_fit f = int_search(sp);
     int_codes(sp, f, out);
     return f;
 }
@@ -365,11 +342,40 @@ static inline void int_put_zero(uint8_t *zeros, uint64_t i, int bits, int zero)
         zeros[i / 2] = (uint8_t)zero;
 }
 
+/* Symmetric groups i to i + rows take the very search of Q4_0's and Q8_0's blocks. */
+static void int_symmetric(const struct pq_encode_in *in, uint64_t i, int rows, void *const part[])
+{
+    int half = 1 << (in->bits - 1), n = (int)in->group;
+    const struct fit_grid g = {int_lowest(in, (float)half), (float)half - 1.0f, false};
+    const float *places = in->bits == 8 ? q8_0_places : q4_0_places;
+    struct many r;
+    float s[PQ_LANES], x[GROUP_MAX];
+    uint8_t q[GROUP_MAX], *codes = part[0], skip = (uint8_t)((float)half + g.lo);
+    const struct many_at a = {i * in->group, n, rows, 1};
+    many_rows(in->x + a.at, n, rows, r.x);
+    for (int j = 0; j < n; j++)
+        r.x[j] = v16_finite(r.x[j]);
+    many_weigh(in, a, &r);
+    v16_store(s, v16_stored(v16_mul(many_scales(g, &r, n, places, PLACES), r.unit), in->aux));
+    for (int k = 0; k < rows; k++, i++) {
+        group_load(x, in->x + i * in->group, n);
+        near_codes(g, x, n, s[k], 0.0f, q);
+        for (int j = 0; skip && j < n; j++)
+            q[j] = (uint8_t)(q[j] + skip);
+        pack_codes(q, n, in->bits, codes + i * in->group / 8 * (uint64_t)in->bits);
+        aux_put(part[1], i, s[k], in->aux);
+    }
+}
+
 static void enc_int(const struct pq_encode_in *in, void *const part[])
 {
     uint8_t *codes = part[0], *scales = part[1], *zeros = part[2];
+    uint64_t groups = in->cols / in->group;
+    bool many = in->search && in->symmetric && in->group <= GROUP_MAX;
     struct int_span sp = {.in = in, .n = in->group};
-    for (uint64_t i = 0; i < in->cols / in->group; i++) {
+    for (uint64_t i = 0; many && i < groups; i += PQ_LANES)
+        int_symmetric(in, i, groups - i < PQ_LANES ? (int)(groups - i) : PQ_LANES, part);
+    for (uint64_t i = 0; !many && i < groups; i++) {
         sp.at = i * in->group;
         struct int_fit f = int_one(&sp, i, codes + sp.at / 8 * (uint64_t)in->bits);
         aux_put(scales, i, f.s, in->aux);

@@ -7,7 +7,7 @@
 
 #include "base/num.h"
 #include "kern/kern.h"
-#include "kern/lanes.h"
+#include "kern/lanes_move.h"
 
 #include <math.h>
 
@@ -71,16 +71,12 @@ LANE_INLINE pq_v16 v16_stored(pq_v16 v, enum pq_dtype aux)
 {
     float f[PQ_LANES];
     uint32_t u[PQ_LANES];
-    if (aux == PQ_F32)
-        return v;
+    if (aux != PQ_BF16)
+        return aux == PQ_F16 ? v16_half(v) : v;
     v16_store(f, v);
     memcpy(u, f, sizeof u);
-    if (aux == PQ_BF16)
-        for (int i = 0; i < PQ_LANES; i++)
-            u[i] = (u[i] + 0x7fffu + (u[i] >> 16 & 1)) & 0xffff0000u;
-    else
-        for (int i = 0; i < PQ_LANES; i++)
-            u[i] = pq_f32_bits(aux_round(f[i], aux));
+    for (int i = 0; i < PQ_LANES; i++)
+        u[i] = (u[i] + 0x7fffu + (u[i] >> 16 & 1)) & 0xffff0000u;
     memcpy(f, u, sizeof f);
     return v16_load(f);
 }

@@ -12,10 +12,10 @@ static bool always(void)
 
 #ifdef __x86_64__
 /* These builtins also ask the operating system whether it saves the wide registers. Every CPU with
- * AVX2 has F16C. */
+ * AVX2 and FMA has F16C. */
 static bool has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
 static bool has_avx512(void)

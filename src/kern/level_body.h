@@ -11,13 +11,14 @@
 #include "kern/enc_fp.h"
 #include "kern/enc_ggml.h"
 #include "kern/enc_int.h"
-#include "kern/enc_kquant.h"
+#include "kern/enc_kline.h"
+#include "kern/enc_kscale.h"
 
-#define PQ_KERN_TABLE(name)                                                                 \
-    const struct pq_kern pq_kern_level_##name = {                                           \
-        .level = #name,                                                                     \
-        .encode = {PQ_ROWS_FLOAT, PQ_ROWS_GGML, PQ_ROWS_KQUANT, PQ_ROWS_AFFINE, PQ_ROWS_FP, \
-                   PQ_ROWS_INT},                                                            \
-        .widen_bf16 = widen_bf16,                                                           \
-        .widen_f16 = widen_f16,                                                             \
+#define PQ_KERN_TABLE(name)                                                                    \
+    const struct pq_kern pq_kern_level_##name = {                                              \
+        .level = #name,                                                                        \
+        .encode = {PQ_ROWS_FLOAT, PQ_ROWS_GGML, PQ_ROWS_KLINE, PQ_ROWS_KSCALE, PQ_ROWS_AFFINE, \
+                   PQ_ROWS_FP, PQ_ROWS_INT},                                                   \
+        .widen_bf16 = widen_bf16,                                                              \
+        .widen_f16 = widen_f16,                                                                \
     }
