@@ -1,5 +1,4 @@
-/* Merges from the scores of a SentencePiece vocabulary. Private to the room.
- * SPDX-License-Identifier: MIT */
+/* Merges from the scores of a SentencePiece vocabulary. SPDX-License-Identifier: MIT */
 #ifndef PQ_TOK_MERGES_H
 #define PQ_TOK_MERGES_H
 
