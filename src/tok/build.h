@@ -2,6 +2,7 @@
 #ifndef PQ_TOK_BUILD_H
 #define PQ_TOK_BUILD_H
 
+#include "tok/scan.h"
 #include "tok/strmap.h"
 #include "tok/vocab.h"
 
@@ -12,11 +13,13 @@ struct pq_tok {
     const char *dir;
     size_t n_vocab;
     struct pq_strmap ids; /* text to id, filled by pq_tok_index */
-    json_t *tokenizer;    /* tokenizer.json, NULL when absent; likewise: */
+    json_t *tokenizer;    /* tokenizer.json without its long lists, NULL when absent; likewise: */
     json_t *config;       /* tokenizer_config.json */
     json_t *added;        /* added_tokens.json */
     json_t *special;      /* special_tokens_map.json */
     bool has_model;       /* tokenizer.model */
+    char *text;           /* of tokenizer.json, for these parts; p = NULL where it lacks them: */
+    struct pq_scan vocab, merges;
 };
 
 #define PQ_TOK_JSON "tokenizer.json"
@@ -47,16 +50,19 @@ int pq_tok_read_model(struct pq_tok *t, bool alone);
 /* <0x00> to <0xFF>? Returns the byte or -1. */
 int pq_tok_byte_piece(const char *text, size_t len);
 
-/* tokjson.c: tokenizer.json. */
-int pq_tok_json_kind(struct pq_tok *t);     /* v->kind */
-int pq_tok_json_pipeline(struct pq_tok *t); /* v->pre, v->add_space_prefix */
+/* tokmodel.c: tokenizer.json's text, its vocabulary and merges. */
+int pq_tok_open_json(struct pq_tok *t); /* t->tokenizer, t->text and its parts */
 int pq_tok_json_vocab(struct pq_tok *t);
 int pq_tok_json_merges(struct pq_tok *t); /* after pq_tok_index: merges, or scores from them */
-int pq_tok_json_template(struct pq_tok *t, bool *bos, bool *eos); /* of the post-processor */
-int pq_tok_vocab_object(struct pq_tok *t, const json_t *vocab, const char *file);
+int pq_tok_read_vocab(struct pq_tok *t, struct pq_scan s, const char *file);
 int pq_tok_room_for_merges(struct pq_tok *t, size_t n);
 int pq_tok_merge(struct pq_tok *t, const char *left, size_t n_left, const char *right,
                  size_t n_right, const char *file); /* appends to v->merge and v->pair */
+
+/* tokjson.c: tokenizer.json. */
+int pq_tok_json_kind(struct pq_tok *t);     /* v->kind */
+int pq_tok_json_pipeline(struct pq_tok *t); /* v->pre, v->split, v->add_space_prefix... */
+int pq_tok_json_template(struct pq_tok *t, bool *bos, bool *eos); /* of the post-processor */
 
 /* added.c: added tokens of the three files, later ones win. */
 int pq_tok_added(struct pq_tok *t);

@@ -1,6 +1,6 @@
 /* Open addressing, at most half full. SPDX-License-Identifier: MIT */
 #include "tok/strmap.h"
-#include "base/hash.h"
+#include "base/num.h"
 
 #include <assert.h>
 #include <string.h>
@@ -15,9 +15,31 @@ int pq_strmap_init(struct pq_strmap *m, struct pq_arena *a, size_t n)
     return m->slot ? PQ_OK : PQ_ENOMEM;
 }
 
+/* The last 1 to 8 bytes, some of them twice. */
+static uint64_t tail(const char *s, size_t n)
+{
+    if (n >= 4)
+        return (uint64_t)pq_le32(s) << 32 | pq_le32(s + n - 4);
+    return n ? (uint64_t)(uint8_t)s[0] << 16 | (uint64_t)(uint8_t)s[n / 2] << 8 | (uint8_t)s[n - 1]
+             : 0;
+}
+
+/* Keys are short: a few steps of multiply and fold are faster than a checksum. */
+static size_t hash(const char *s, size_t n)
+{
+    const uint64_t factor = 0x9e3779b97f4a7c15u;
+    uint64_t h = n * factor;
+    for (; n > 8; s += 8, n -= 8) {
+        h = (h ^ pq_le64(s)) * factor;
+        h ^= h >> 32;
+    }
+    h = (h ^ tail(s, n)) * factor;
+    return (size_t)(h ^ h >> 32);
+}
+
 static struct pq_strmap_slot *find(const struct pq_strmap *m, const char *key, size_t len)
 {
-    size_t i = (size_t)pq_hash(key, len, 0) & m->mask;
+    size_t i = hash(key, len) & m->mask;
     while (m->slot[i].key && (m->slot[i].len != len || memcmp(m->slot[i].key, key, len)))
         i = (i + 1) & m->mask;
     return &m->slot[i];

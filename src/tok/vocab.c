@@ -7,7 +7,7 @@
 
 #define HOLE_SCORE (-10000.0f) /* below added tokens too */
 
-enum { MAX_VOCAB = 1 << 24, MAX_TOKEN = 1 << 16, MAX_MERGES_FILE = 256 << 20 };
+enum { MAX_VOCAB = 1 << 24, MAX_TOKEN = 1 << 16, MAX_VOCAB_FILE = 256 << 20 };
 
 int pq_tok_no_memory(struct pq_err *e)
 {
@@ -17,7 +17,7 @@ int pq_tok_no_memory(struct pq_err *e)
 bool pq_tok_is_text(const char *s, size_t n)
 {
     for (size_t i = 0, k; i < n; i += k)
-        if (!s[i] || (k = pq_utf8_len(s + i, n - i)) == 0)
+        if (!s[i] || (k = (signed char)s[i] > 0 ? 1 : pq_utf8_len(s + i, n - i)) == 0)
             return false;
     return true;
 }
@@ -108,7 +108,7 @@ static int read_merges_text(struct pq_tok *t)
     int rc = PQ_OK;
     if (!path)
         return pq_tok_no_memory(t->e);
-    PQ_TRY(pq_file_read(path, MAX_MERGES_FILE, &text, &size, t->e));
+    PQ_TRY(pq_file_read(path, MAX_VOCAB_FILE, &text, &size, t->e));
     for (const char *p = text; (p = strchr(p, '\n')) != NULL; p++)
         n++;
     PQ_TRY(pq_tok_room_for_merges(t, n + 1));
@@ -132,7 +132,8 @@ out:
 /* vocab.json + merges.txt. The split pattern is not in them: the class must say. */
 static int load_slow_bpe(struct pq_tok *t)
 {
-    json_t *vocab = NULL;
+    char *path = pq_path_join(t->a, t->dir, "vocab.json");
+    size_t size;
     const char *cls = "";
     int rc;
     PQ_TRY(pq_json_str(t->config, "tokenizer_class", &cls, PQ_TOK_CONFIG, t->e));
@@ -144,13 +145,13 @@ static int load_slow_bpe(struct pq_tok *t)
     t->v->kind = PQ_VOCAB_BPE;
     t->v->pre = "phi-2";
     t->v->split = pq_pre_gpt2_pattern;
-    PQ_TRY(load_json(t, "vocab.json", &vocab));
-    PQ_TRY(pq_tok_vocab_object(t, vocab, "vocab.json"));
+    PQ_TRY(path ? pq_file_read(path, MAX_VOCAB_FILE, &t->text, &size, t->e)
+                : pq_tok_no_memory(t->e));
+    PQ_TRY(pq_tok_read_vocab(t, (struct pq_scan){t->text, t->text + size}, "vocab.json"));
     PQ_TRY(pq_tok_added(t));
     PQ_TRY(pq_tok_index(t));
     PQ_TRY(read_merges_text(t));
 out:
-    json_decref(vocab);
     return rc;
 }
 
@@ -211,7 +212,7 @@ static int load_tokens(struct pq_tok *t)
 static int load_all(struct pq_tok *t)
 {
     int rc;
-    PQ_TRY(load_json(t, PQ_TOK_JSON, &t->tokenizer));
+    PQ_TRY(pq_tok_open_json(t));
     PQ_TRY(load_json(t, PQ_TOK_CONFIG, &t->config));
     PQ_TRY(load_json(t, PQ_TOK_ADDED, &t->added));
     PQ_TRY(load_json(t, PQ_TOK_SPECIAL, &t->special));
@@ -234,6 +235,7 @@ int pq_vocab_load(struct pq_vocab *v, struct pq_arena *a, const char *dir, size_
     v->n_tokens = n_vocab;
     v->token = (struct pq_token *)pq_arena_alloc(a, n_vocab, sizeof *v->token);
     int rc = v->token ? load_all(&t) : pq_tok_no_memory(e);
+    pq_free(t.text);
     json_decref(t.tokenizer);
     json_decref(t.config);
     json_decref(t.added);
