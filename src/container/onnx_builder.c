@@ -134,19 +134,49 @@ out:
     return rc;
 }
 
+/* Where attention does not rotate, and providers that cannot choose: the long table lies below the
+ * short one. Its rows are those of the context. */
+static int cut_table(struct table t[2], uint64_t context)
+{
+    if (context < 2 || t[0].rows - 2 < context)
+        return 1;
+    const uint64_t skip = (t[0].rows - context) * t[0].cols * pq_dtype_size(t[0].type);
+    t[1] = t[0];
+    t[0].rows -= context;
+    t[1].rows = context;
+    t[1].cos += skip;
+    t[1].sin += skip;
+    return 2;
+}
+
+/* The caches that attention rotates by, or an operator before it; NULL without any. */
+static const char *const *rotary_inputs(const struct pq_onnx_graph *g)
+{
+    const struct pq_onnx_node *attention = first_of(g, "GroupQueryAttention");
+    const struct pq_onnx_node *rotary = first_of(g, "RotaryEmbedding");
+    if (attention && attention->n_in > 8 && *attention->in[7])
+        return attention->in + 7;
+    return attention && rotary && rotary->n_in > 3 ? rotary->in + 2 : NULL;
+}
+
 /* One table, or the short and the long one: *n of them. */
 static int find_tables(struct pq_model *m, struct table t[2], int *n, struct pq_err *e)
 {
     const struct pq_onnx_graph *g = &m->ckpt->onnx->graph;
-    const struct pq_onnx_node *attention = first_of(g, "GroupQueryAttention");
-    if (!attention || attention->n_in < 9)
+    const char *const *cache = rotary_inputs(g);
+    uint64_t context = 0;
+    if (!cache)
         return pq_fail(e, PQ_EUNSUPPORTED,
-                       "%s: no GroupQueryAttention that rotates: only this form is read",
+                       "%s: no GroupQueryAttention with rotary caches: only this form is read",
                        PQ_ONNX_MODEL);
-    *n = 1;
-    if (stored_table(t, m->ckpt, attention->in[7], attention->in[8]))
+    int rc = pq_json_u64(m->config, "max_position_embeddings", &context, PQ_ONNX_GENAI, e);
+    if (rc < 0)
+        return rc;
+    if (stored_table(t, m->ckpt, cache[0], cache[1])) {
+        *n = cut_table(t, context);
         return PQ_OK;
-    const struct pq_onnx_node *made = maker_of(g, attention->in[7]);
+    }
+    const struct pq_onnx_node *made = maker_of(g, cache[0]);
     *n = 2;
     if (made && !strcmp(made->op, "If"))
         return read_branches(m, made, t, e);
@@ -265,13 +295,16 @@ static uint64_t width_of(const struct pq_model *m, const char *name)
     return 0;
 }
 
+/* A tied embedding reads the head's weights, turned or in another shape. */
 static bool is_tied(const struct pq_model *m)
 {
     const struct pq_onnx_graph *g = &m->ckpt->onnx->graph;
     for (size_t i = 0; i < g->n_nodes; i++)
         if (pq_container_glob("Gather*", g->node[i].op) && g->node[i].n_in > 1 &&
-            !strcmp(g->node[i].in[1], "input_ids"))
-            return !pq_ckpt_find(m->ckpt, g->node[i].in[0]);
+            !strcmp(g->node[i].in[1], "input_ids")) {
+            const struct pq_onnx_node *made = maker_of(g, g->node[i].in[0]);
+            return made && (!strcmp(made->op, "Reshape") || !strcmp(made->op, "Transpose"));
+        }
     return false;
 }
 

@@ -198,9 +198,11 @@ static int add_gather_blocks(struct reader *r, const struct pq_onnx_node *n)
 {
     static const size_t inputs[] = {0, 2, 3};
     const struct pq_stored *codes = operand(r, n, 0);
-    if (r->foreign && !codes)
+    if (r->foreign && r->look.tied)
         return PQ_OK;
-    if (!codes || codes->n_dims != 2 || pq_onnx_int(n, "quantize_axis", 1) != 1)
+    if (!codes)
+        return bad_node(r, n, "its codes are computed, or of a type that is not read");
+    if (codes->n_dims != 2 || pq_onnx_int(n, "quantize_axis", 1) != 1)
         return bad_node(r, n, "only blocks along the rows of a matrix are read");
     struct entry t = {.rows = codes->dim[0]};
     return add_blocks(r, n, inputs, &t);
@@ -289,6 +291,7 @@ static const struct known {
     {"GatherBlockQuantized", add_gather_blocks, add_gather_blocks},
     {"Gelu", NULL, NULL},
     {"Greater", NULL, NULL},
+    {"GreaterOrEqual", NULL, NULL},
     {"GroupQueryAttention", NULL, NULL},
     {"Identity", NULL, NULL},
     {"If", NULL, NULL},

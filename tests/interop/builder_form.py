@@ -1,8 +1,9 @@
 """Rewrites one of our folders as onnxruntime-genai's model builder lays out its own, so that reading
 its form can be tested without the builder, which needs PyTorch: its names of nodes and weights,
 float weights as [K, N], q, k and v of phi in one, LongRoPE's caches as constants in the branches of
-an If, a tied embedding that reads the head, nothing of ours in the metadata. Layout: the builder's
-builders/base.py. SPDX-License-Identifier: MIT"""
+an If, a tied embedding that reads the head, nothing of ours in the metadata; for dml q, k and v
+apart and positions shifted by GreaterOrEqual. Layout: the builder's builders/base.py.
+SPDX-License-Identifier: MIT"""
 
 import shutil
 from pathlib import Path
@@ -96,6 +97,37 @@ class _Form:
             gqa = self.nodes[f"{path}/GroupQueryAttention"]
             gqa.input[0], gqa.input[1], gqa.input[2] = add.output[0], "", ""
 
+    def separate_attention(self):
+        """Three projections instead of one that is split."""
+        for i in range(self.layers):
+            path = f"/model/layers.{i}/attn"
+            split = self.nodes.get(f"{path}/Split")
+            if split is None:
+                continue
+            mul = next(n for n in self.graph.node if n.name.startswith(f"{path}/qkv_proj/MatMul"))
+            ends = np.cumsum(self.arrays[split.input[1]])
+            axis, nodes = (1 if mul.op_type == "MatMul" else 0), []
+            for letter, begin, end, out in zip("qkv", [0, *ends], ends, split.output):
+                one = onnx.NodeProto()
+                one.CopyFrom(mul)
+                one.name, one.output[0] = mul.name.replace("qkv_proj", f"{letter}_proj"), out
+                for k in range(1, len(mul.input)):
+                    one.input[k] = mul.input[k].replace("qkv_proj", f"{letter}_proj")
+                    rows = range(begin, end)
+                    self.arrays[one.input[k]] = self.arrays[mul.input[k]].take(rows, axis)
+                for a in one.attribute:
+                    a.i = int(end - begin) if a.name == "N" else a.i
+                nodes.append(one)
+            self.replace(split.name)
+            self.replace(mul.name, *nodes)
+
+    def shift(self):
+        """dml: positions compared by one operator."""
+        if "/model/rope/Less" in self.nodes:
+            self.replace("/model/rope/Not")
+            node = self.nodes["/model/rope/Less"]
+            node.op_type, node.output[0] = "GreaterOrEqual", "/model/rope/Not/output_0"
+
     def rope(self):
         """Slices of one table become an If over two constants."""
         if "/model/rope/cos" not in self.nodes:
@@ -159,8 +191,12 @@ def rewrite(folder, out, tied=False):
     form = _Form(folder)
     form.matmuls()
     form.norms()
-    if "/model/layers.0/attn/q_proj/Add" in form.nodes:
+    if "/model/layers.0/attn/q_rotary" in form.nodes:
+        form.separate_attention()
+        form.shift()
+    elif "/model/layers.0/attn/q_proj/Add" in form.nodes:
         form.packed_attention()
+    if "/model/layers.0/attn/o_proj/Add" in form.nodes:
         for node in form.graph.node:  # biases are called after their nodes
             if node.op_type == "Add" and node.input[1] in form.arrays:
                 name = node.name.lstrip("/").replace("/", ".") + ".bias"
