@@ -146,8 +146,8 @@ pq_ov_ref pq_ov_const(struct pq_ov *g, const char *name, struct pq_ir_value v, c
     size_t i = 0;
     if (g->failed)
         return (pq_ov_ref){1, 0};
-    while (i < g->n_known &&
-           (g->known[i].size != bytes || memcmp(g->consts.data + g->known[i].at, data, bytes) != 0))
+    while (i < g->n_known && (g->known[i].size != bytes ||
+                              (bytes && memcmp(g->consts.data + g->known[i].at, data, bytes) != 0)))
         i++;
     if (i == g->n_known)
         store(g, data, bytes);
