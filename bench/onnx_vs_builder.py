@@ -280,7 +280,7 @@ class Contestant:
 
     def result(self):
         cost = {k: statistics.median(getattr(c, k) for c in self.costs)
-                for k in ("seconds", "peak", "peak_private")}
+                for k, *_ in COST_COLUMNS[:-1]}
         return cost | {"bytes": self.bytes}
 
 
@@ -289,11 +289,13 @@ def contestants(a, source, work):
     form = FORMS[0]
     yield Contestant("builder -p int4", [a.builder_python, "-m", "onnxruntime_genai.models.builder",
                                          *builder_arguments(form, source, out)], out)
-    for scheme in ("int4g32", "pure-int4g32"):
-        out = work / scheme
-        yield Contestant(f"phiq {scheme}",
+    for scheme, solver in (("int4g32", "search"), ("pure-int4g32", "search"),
+                           ("pure-int4g32", "rtn")):
+        out = work / f"{scheme}-{solver}"
+        yield Contestant(f"{scheme} {solver}",
                          [common.phiq_program(), "quantize", source, "--to", "onnx", "--scheme",
-                          scheme, "-j", a.threads, "-o", out, "--quiet"], out / "onnx")
+                          scheme, "--solver", solver, "-j", a.threads, "-o", out, "--quiet"],
+                         out / "onnx")
 
 
 def speed(a, work):
@@ -308,11 +310,12 @@ def speed(a, work):
                    *(r.folder for r in rivals)]).output
     print(f"\n{source.name}, {a.threads} threads, medians of {a.runs} conversions and of {a.turns} "
           "turns in the\nruntime; in brackets: the builder's figure divided by phiq's for costs, "
-          "phiq's by the\nbuilder's for speed. Seconds are those of the whole command.")
+          "phiq's by the\nbuilder's for speed. Seconds are those of the whole command; the "
+          "builder rounds to nearest.")
     print_speed(rivals, json.loads(out.splitlines()[-1]))
 
 
-COST_COLUMNS = (("seconds", "seconds", 1), ("peak", "peak MB", 1e6),
+COST_COLUMNS = (("seconds", "seconds", 1), ("cpu", "CPU seconds", 1), ("peak", "peak MB", 1e6),
                 ("peak_private", "unmapped MB", 1e6), ("bytes", "MB written", 1e6))
 RATE_COLUMNS = (("prefill", f"prefill {PROMPT}/s"), ("decode", "decode/s"))
 
@@ -347,7 +350,7 @@ def main():
     p.add_argument("--runs", type=int, default=3)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--work", type=Path, help="scratch files go here")
-    p.add_argument("--turns", type=int, default=15, help="generations by each folder")
+    p.add_argument("--turns", type=int, default=9, help="generations by each folder")
     p.add_argument("--time", type=Path, nargs="+", help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.time:
