@@ -22,7 +22,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -40,6 +39,7 @@ import onnx
 
 import common
 import onnx_runtime
+import real_builder
 
 BLOCK = 32
 
@@ -75,26 +75,8 @@ def opponent(form, source):
 # --- making the folders ---------------------------------------------------------------------------
 
 def builder_arguments(form, source, out):
-    """-c keeps its temporary files out of the current folder."""
-    return ["-i", str(source), "-o", str(out), "-p", form.precision, "-e", "cpu",
-            "-c", str(out.parent / "cache"),
-            "--extra_options", f"block_size={BLOCK}", *form.options]
-
-
-# Many folders from one process, as torch takes seconds to import; each is the whole command.
-BUILD_ALL = """
-import json, runpy, sys
-for arguments in json.load(sys.stdin):
-    sys.argv = ["builder", *arguments]
-    runpy.run_module("onnxruntime_genai.models.builder", run_name="__main__")
-"""
-
-
-def build_all(python, calls):
-    r = subprocess.run([python, "-c", BUILD_ALL], input=json.dumps(calls), text=True,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if r.returncode != 0:
-        raise RuntimeError(f"the builder failed:\n{r.stdout[-4000:]}")
+    return real_builder.arguments(source, out, form.precision,
+                                  options=(f"block_size={BLOCK}", *form.options))
 
 
 def repair_window(folder, source):
@@ -132,20 +114,8 @@ class Row:
     kld: np.ndarray  # one value per position of every stored prompt
 
 
-class Session(onnx_runtime.Session):
-    """The builder names the size of a head where a number is expected; the folder knows it."""
-
-    def __init__(self, folder):
-        super().__init__(folder)
-        config = json.loads((folder / "genai_config.json").read_text())
-        self.head_size = config["model"]["decoder"]["head_size"]
-
-    def _empty(self, value):
-        return np.zeros((1, value.shape[1], 0, self.head_size), np.float32)
-
-
 def kld_by_position(folder, golden):
-    session = Session(folder)
+    session = onnx_runtime.Session(folder)
     parts = []
     for n, ids in sorted(golden.prompts.items()):
         got = session.logits(ids)
@@ -201,7 +171,7 @@ def quality(a, work):
         (work / name).mkdir()
         calls += [builder_arguments(form, common.checkpoint(name), builder_folder(work, name, i))
                   for i, form in enumerate(FORMS)]
-    build_all(a.builder_python, calls)
+    real_builder.build_all(a.builder_python, calls)
     print(f"{'checkpoint':<23} {'maker':<8} {'form':<19} {'bytes':>9} {'mean KLD':>9}  nearer")
     lost = met = 0
     for name in names:

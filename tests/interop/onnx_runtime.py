@@ -79,11 +79,13 @@ class Session:
         self.session = ort.InferenceSession(str(path), options,
                                             providers=["CPUExecutionProvider"])
         self.inputs = {i.name: i for i in self.session.get_inputs()}
+        config = json.loads((Path(folder) / "genai_config.json").read_text())
+        self.head_size = config["model"]["decoder"]["head_size"]
 
     def _empty(self, value):
+        """The model builder gives the size of a head a name."""
         kind = {"tensor(float)": np.float32, "tensor(float16)": np.float16}[value.type]
-        _, heads, _, size = value.shape
-        return np.zeros((1, heads, 0, size), kind)
+        return np.zeros((1, value.shape[1], 0, self.head_size), kind)
 
     def logits(self, ids):
         n = len(ids)

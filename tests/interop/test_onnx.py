@@ -19,6 +19,7 @@ from gguf_file import GgufFile
 from mlx_runtime import Mlx
 from onnx_file import OnnxFile
 from onnx_runtime import Onnx, Session, check
+from real_builder import arguments, build_all
 from reference import Phi
 
 # Float32 arithmetic: what remains is the order of sums (measured: below 3e-5).
@@ -406,6 +407,32 @@ class BuilderForm(InteropTest):
         r = phiq("info", form, check=False)
         self.assertNotEqual(r.returncode, 0)
         self.assertIn("a type that is not read", r.stderr)
+
+
+class RealBuilder(InteropTest):
+    """The model builder's own folders as a source. It needs PyTorch, and so a python of its own."""
+
+    FORMS = (("fp32", "cpu"), ("fp16", "cuda"), ("fp16", "dml"), ("int8", "cpu"),
+             ("int4", "cpu", "is_symmetric=true"), ("int4", "webgpu"), ("int4", "dml"),
+             ("int4", "cpu", "algo_config=rtn", "is_symmetric=false"),
+             ("int4", "cpu", "algo_config=k_quant", "matmul_mixed_precision=last_matmul:int8"))
+
+    @unittest.skipUnless(os.environ.get("PQ_BUILDER_PYTHON"),
+                         "PQ_BUILDER_PYTHON names no python with torch and onnxruntime-genai")
+    def test_same_logits(self):
+        """Of the builder's folder, and of what phiq reads in it."""
+        cases = [(n, self.tmp / f"{n}-{i}", *f) for n in ("phi2", "phi4-mini", "sample")
+                 for i, f in enumerate(self.FORMS)]
+        build_all(os.environ["PQ_BUILDER_PYTHON"],
+                  [arguments(checkpoint(name), out, precision, provider, options)
+                   for name, out, precision, provider, *options in cases])
+        for name, theirs, *form in cases:
+            with self.subTest(name, form=form):
+                ours = quantize(theirs, self.tmp / "ours", "onnx", "-s", "f32", "--force")
+                tolerance = TOLERANCE if form[1] == "cpu" else HALF
+                for ids in Golden(name).prompts.values():
+                    self.assert_close(Session(theirs, single=True).logits(ids),
+                                      Session(ours).logits(ids), tolerance)
 
 
 class Folder(InteropTest):
