@@ -8,7 +8,7 @@
 #include "container/container.h"
 
 extern const struct pq_container pq_container_hf, pq_container_gguf, pq_container_mlx,
-    pq_container_onnx;
+    pq_container_onnx, pq_container_ov;
 
 /* Shell-like: '*' any run, '?' any one byte, everything else itself. */
 bool pq_container_glob(const char *pattern, const char *s);
@@ -29,6 +29,11 @@ int pq_container_add_file(struct pq_plan *p, size_t capacity, const char *name, 
 /* The same for a JSON document, whose reference it takes; NULL counts as out of memory. */
 int pq_container_add_json(struct pq_plan *p, size_t capacity, const char *name, json_t *j,
                           struct pq_err *e) PQ_MUST_CHECK;
+
+/* The source's small files as they are; what is missing of generation_config.json and the tokenizer
+ * is written in the libraries' own form. At most n_sides + 3 files. */
+int pq_container_add_sides(struct pq_plan *p, size_t capacity, const struct pq_model *m,
+                           struct pq_err *e) PQ_MUST_CHECK;
 
 void pq_container_note(struct pq_plan *p, const char *text); /* NULL and a full list are fine */
 

@@ -128,43 +128,6 @@ static int add_index(struct layout *l, struct pq_err *e)
     return pq_container_add_json(l->p, l->capacity, "model.safetensors.index.json", j, e);
 }
 
-static const struct pq_side *find_side(const struct pq_model *m, const char *name)
-{
-    for (size_t i = 0; i < m->n_sides; i++)
-        if (!strcmp(m->side[i].name, name))
-            return &m->side[i];
-    return NULL;
-}
-
-/* A vocabulary that came without files (GGUF) is written in the library's own form. */
-static int add_vocab_files(struct layout *l, struct pq_err *e)
-{
-    json_t *j = NULL;
-    int rc = pq_vocab_tokenizer_json(&l->m->vocab, &j, e);
-    if (rc >= 0)
-        rc = pq_container_add_json(l->p, l->capacity, "tokenizer.json", j, e);
-    j = NULL;
-    if (rc >= 0)
-        rc = pq_vocab_tokenizer_config(&l->m->vocab, &j, e);
-    return rc < 0 ? rc : pq_container_add_json(l->p, l->capacity, "tokenizer_config.json", j, e);
-}
-
-static int add_sides(struct layout *l, struct pq_err *e)
-{
-    static const char generation[] = "generation_config.json";
-    const struct pq_model *m = l->m;
-    int rc = PQ_OK;
-    for (size_t i = 0; rc >= 0 && i < m->n_sides; i++)
-        rc = pq_container_add_file(l->p, l->capacity, m->side[i].name, m->side[i].data,
-                                   m->side[i].size, e);
-    if (rc >= 0 && !find_side(m, generation))
-        rc =
-            pq_container_add_json(l->p, l->capacity, generation, pq_network_generation(&m->net), e);
-    const bool has = find_side(m, "tokenizer.json") || find_side(m, "tokenizer.model") ||
-                     find_side(m, "vocab.json");
-    return rc < 0 || has ? rc : add_vocab_files(l, e);
-}
-
 static int check_source(struct layout *l, struct pq_err *e)
 {
     int rc = pq_container_check_source(l->p, l->m, "mlx-lm", e);
@@ -190,7 +153,7 @@ int pq_mlx_plan(struct pq_plan *p, const struct pq_model *m, const struct pq_req
     PQ_TRY(write_weights(&l, e));
     PQ_TRY(add_index(&l, e));
     PQ_TRY(pq_container_add_json(l.p, l.capacity, "config.json", pq_mlx_config(m, r, choice), e));
-    PQ_TRY(add_sides(&l, e));
+    PQ_TRY(pq_container_add_sides(p, l.capacity, m, e));
 out:
     json_decref(l.weight_map);
     return rc;

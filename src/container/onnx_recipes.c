@@ -103,19 +103,9 @@ const struct pq_scheme *pq_onnx_place(const struct pq_recipe *r, const struct pq
 
 bool pq_onnx_holds(const struct pq_scheme *s)
 {
-    if (s->encoder == PQ_ENC_NONE)
+    if (s->encoder == PQ_ENC_NONE || s->signed_codes || s->byte_zeros)
         return false;
     return s->family == PQ_FAM_FLOAT || (s->family == PQ_FAM_INT && s->group >= 16);
-}
-
-static const struct pq_scheme *with_group(const struct pq_scheme *s, uint32_t group)
-{
-    const struct pq_scheme *t;
-    for (int i = 0; (t = pq_scheme_at(i)); i++)
-        if (t->family == s->family && t->bits == s->bits && t->group == group &&
-            t->symmetric == s->symmetric && t->aux == s->aux)
-            return t;
-    return NULL;
 }
 
 /* Rows that blocks do not tile take smaller blocks, and floats when there are none so small. */
@@ -125,6 +115,6 @@ const struct pq_scheme *pq_onnx_fit(const struct pq_scheme *s, const struct pq_r
     const uint64_t cols = net->tensor[i].cols;
     (void)r;
     for (uint32_t g = s->group; s->family == PQ_FAM_INT && cols % g && g > 16; g /= 2)
-        s = with_group(s, g / 2);
+        s = pq_scheme_with_group(s, g / 2);
     return cols % s->block ? pq_scheme_find("f32") : s;
 }

@@ -12,7 +12,9 @@
 #define PQ_OV_TOKENIZER "openvino_tokenizer"
 #define PQ_OV_DETOKENIZER "openvino_detokenizer"
 
-/* ---- ov_nodes.c: graphs under construction ---- */
+/* ---- ov_nodes.c: graphs under construction ----
+ * One call a statement: layers are numbered in the order of the calls, and C leaves the order
+ * within an expression to the compiler. */
 
 /* A graph and the constants beside it. Zero-initialise; set `a` and `consts_at`. */
 struct pq_ov {
@@ -62,6 +64,77 @@ pq_ov_ref pq_ov_i64(struct pq_ov *g, const char *name, int64_t v);              
 pq_ov_ref pq_ov_i64s(struct pq_ov *g, const char *name, size_t n, const int64_t *v); /* [n] */
 pq_ov_ref pq_ov_i32(struct pq_ov *g, const char *name, int32_t v);
 pq_ov_ref pq_ov_f32(struct pq_ov *g, const char *name, float v);
+
+/* ---- ov_ops.c: operators whose output shape follows from their inputs ---- */
+
+pq_ov_ref pq_ov_unary(struct pq_ov *g, const char *type, const char *name, pq_ov_ref x);
+/* Broadcast like numpy's; comparisons yield booleans. */
+pq_ov_ref pq_ov_binary(struct pq_ov *g, const char *type, const char *name, pq_ov_ref x,
+                       pq_ov_ref y);
+pq_ov_ref pq_ov_convert(struct pq_ov *g, const char *name, pq_ov_ref x, enum pq_ir_type to);
+/* The conversion that ends the way of compressed weights. */
+pq_ov_ref pq_ov_decompress(struct pq_ov *g, const char *name, pq_ov_ref x);
+/* 0 keeps a dimension when special_zero, -1 is what remains. */
+pq_ov_ref pq_ov_reshape(struct pq_ov *g, const char *name, pq_ov_ref x, int n, const int64_t *dim,
+                        bool special_zero);
+pq_ov_ref pq_ov_transpose(struct pq_ov *g, const char *name, pq_ov_ref x, const int32_t *order);
+/* [from, to) of an axis; to = INT64_MAX: its end. */
+pq_ov_ref pq_ov_slice(struct pq_ov *g, const char *name, pq_ov_ref x, int axis, int64_t from,
+                      int64_t to);
+/* x in the shape that these vectors say one after the other. */
+pq_ov_ref pq_ov_broadcast(struct pq_ov *g, const char *name, pq_ov_ref x, int n,
+                          const pq_ov_ref *dim, struct pq_ir_value out);
+pq_ov_ref pq_ov_concat(struct pq_ov *g, const char *name, int axis, size_t n, const pq_ov_ref *x);
+pq_ov_ref pq_ov_unsqueeze(struct pq_ov *g, const char *name, pq_ov_ref x, int axis);
+/* Rows `index` of x along its first dimension, or one dimension of a shape. */
+pq_ov_ref pq_ov_gather(struct pq_ov *g, const char *name, pq_ov_ref x, pq_ov_ref index);
+pq_ov_ref pq_ov_shape_of(struct pq_ov *g, const char *name, pq_ov_ref x);
+/* x W^T for W [rows, cols], or x y. */
+pq_ov_ref pq_ov_matmul(struct pq_ov *g, const char *name, pq_ov_ref x, pq_ov_ref w, bool turned);
+
+/* ---- the model ---- */
+
+/* Everything that a graph is made from. */
+struct pq_ov_build {
+    struct pq_ov g;
+    const struct pq_model *m;
+    const struct pq_request *r;
+    const struct pq_item *item; /* [n_tensors], placed in the .bin file */
+};
+
+/* ov_linear.c: weights as float32, through the operators that undo their compression. */
+const struct pq_item *pq_ov_item(const struct pq_ov_build *b, enum pq_role role, int layer);
+pq_ov_ref pq_ov_weight(struct pq_ov_build *b, const struct pq_item *it, const char *name);
+/* The path of the module that a weight belongs to, with which names of its operators begin. */
+const char *pq_ov_module(struct pq_ov_build *b, const struct pq_item *it);
+/* A vector as [1, 1, cols]. */
+pq_ov_ref pq_ov_vector(struct pq_ov_build *b, const struct pq_item *it);
+/* x W^T (+ bias); bias may be NULL. */
+pq_ov_ref pq_ov_linear(struct pq_ov_build *b, const struct pq_item *w, const struct pq_item *bias,
+                       pq_ov_ref x);
+pq_ov_ref pq_ov_embed(struct pq_ov_build *b, pq_ov_ref ids);
+
+/* ov_attention.c */
+struct pq_ov_shared { /* what all layers read */
+    pq_ov_ref batch;  /* [1] */
+    pq_ov_ref beam, attention_mask, ids;
+    pq_ov_ref cos, sin;        /* [B, 1, S, rotated] */
+    pq_ov_ref mask, kv_length; /* made with the first layer's cache; kv_length is [1] */
+};
+void pq_ov_rotary(struct pq_ov_build *b, struct pq_ov_shared *s, pq_ov_ref positions);
+pq_ov_ref pq_ov_attention(struct pq_ov_build *b, struct pq_ov_shared *s, int layer, pq_ov_ref x);
+
+/* ov_graph.c: the whole. */
+void pq_ov_graph(struct pq_ov_build *b);
+
+extern const struct pq_recipe pq_ov_recipes[];
+bool pq_ov_holds(const struct pq_scheme *s);
+const struct pq_scheme *pq_ov_place(const struct pq_recipe *r, const struct pq_network *net,
+                                    size_t i, bool have_imatrix);
+const struct pq_scheme *pq_ov_fit(const struct pq_scheme *s, const struct pq_recipe *r,
+                                  const struct pq_network *net, size_t i);
+int pq_ov_plan(struct pq_plan *p, const struct pq_model *m, const struct pq_request *r,
+               const struct pq_scheme *const *choice, struct pq_err *e);
 
 /* ---- ov_tokenizer.c, ov_detokenizer.c ---- */
 

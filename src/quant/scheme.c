@@ -60,12 +60,38 @@ const struct pq_scheme *pq_scheme_of_ggml(uint32_t type)
     return NULL;
 }
 
+static bool same_form(const struct pq_scheme *s, const struct pq_scheme *t)
+{
+    return s->family == t->family && s->encoder == t->encoder && s->bits == t->bits &&
+           s->group == t->group && s->symmetric == t->symmetric && s->aux == t->aux &&
+           s->signed_codes == t->signed_codes && s->byte_zeros == t->byte_zeros;
+}
+
 const struct pq_scheme *pq_scheme_with_aux(const struct pq_scheme *s, enum pq_dtype aux)
 {
     if (s->aux == PQ_DTYPES || s->aux == aux)
         return s;
-    FIND(t, t->family == s->family && t->encoder == s->encoder && t->bits == s->bits &&
-                t->group == s->group && t->symmetric == s->symmetric && t->aux == aux);
+    struct pq_scheme like = *s;
+    like.aux = aux;
+    FIND(t, same_form(t, &like));
+    return NULL;
+}
+
+const struct pq_scheme *pq_scheme_packed(const struct pq_scheme *s, bool signed_codes,
+                                         bool byte_zeros)
+{
+    struct pq_scheme like = *s;
+    like.signed_codes = signed_codes;
+    like.byte_zeros = byte_zeros;
+    FIND(t, same_form(t, &like));
+    return NULL;
+}
+
+const struct pq_scheme *pq_scheme_with_group(const struct pq_scheme *s, uint32_t group)
+{
+    struct pq_scheme like = *s;
+    like.group = group;
+    FIND(t, same_form(t, &like));
     return NULL;
 }
 
@@ -96,6 +122,20 @@ static void widen_scales(uint8_t *p, uint64_t n)
         pq_put_le32(p + 4 * n, pq_f32_bits(pq_f16_to_f32(pq_le16(p + 2 * n))));
 }
 
+/* Unsigned codes to two's complement, and back: the sign bit of each. */
+static void flip_signs(const struct pq_scheme *s, uint8_t *q, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++)
+        q[i] ^= s->bits == 8 ? 0x80 : 0x88;
+}
+
+/* Nibbles to bytes in place, last first. */
+static void spread_zeros(uint8_t *zeros, uint64_t n)
+{
+    while (n-- > 0)
+        zeros[n] = zeros[n / 2] >> 4 * (n % 2) & 15;
+}
+
 void pq_scheme_encode(const struct pq_scheme *s, const struct pq_kern *k, enum pq_solver solver,
                       const float *x, const float *importance, uint64_t cols, void *const part[])
 {
@@ -114,6 +154,10 @@ void pq_scheme_encode(const struct pq_scheme *s, const struct pq_kern *k, enum p
     k->encode[s->encoder](&in, part);
     if (wide)
         widen_scales((uint8_t *)part[1], cols / in.group);
+    if (s->signed_codes)
+        flip_signs(s, (uint8_t *)part[0], pq_scheme_part_bytes(s, cols, 0));
+    if (s->byte_zeros)
+        spread_zeros((uint8_t *)part[2], cols / in.group);
 }
 
 static void turned_row(const struct pq_view *v, uint64_t row, float *x)

@@ -43,6 +43,8 @@ struct pq_scheme {
     uint32_t block;          /* the row length must be a multiple of this */
     enum pq_dtype aux;       /* stored type of scales and offsets; PQ_DTYPES when there are none */
     bool symmetric;          /* no offset */
+    bool signed_codes;       /* PQ_FAM_INT: half the range subtracted, two's complement */
+    bool byte_zeros;         /* PQ_FAM_INT: 4-bit zero points take a byte each */
     uint32_t ggml_type;      /* id in GGUF files, or PQ_NO_GGML_TYPE */
     enum pq_encoder encoder; /* PQ_ENC_NONE: can be read only */
     enum pq_dtype dtype;     /* PQ_FAM_FLOAT: the element type; else PQ_DTYPES */
@@ -63,6 +65,12 @@ const struct pq_scheme *pq_scheme_of_ggml(uint32_t type);
 /* The row with the same grid whose scales are stored as `aux`; s itself where it has no scales or
  * where they are part of its blocks; NULL where the table has no such row. */
 const struct pq_scheme *pq_scheme_with_aux(const struct pq_scheme *s, enum pq_dtype aux);
+
+/* The row with the same grid and scales whose codes, or whose zero points, are packed this way. */
+const struct pq_scheme *pq_scheme_packed(const struct pq_scheme *s, bool signed_codes,
+                                         bool byte_zeros);
+/* The row with the same kind of codes and scales in groups of another size (0 = the whole row). */
+const struct pq_scheme *pq_scheme_with_group(const struct pq_scheme *s, uint32_t group);
 
 /* Bytes of one encoded row in part i, and in all parts. */
 uint64_t pq_scheme_part_bytes(const struct pq_scheme *s, uint64_t cols, int i);
