@@ -55,21 +55,14 @@ void pq_ov_strings_add(struct pq_ov *g, const char *name, const struct pq_ov_str
 
 /* ---- tokens as bytes ---- */
 
-/* The byte of <0x00> to <0xFF>. */
-static uint8_t byte_of_piece(const struct pq_token *t)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    const char *high = strchr(hex, t->text[3]), *low = strchr(hex, t->text[4]);
-    return (uint8_t)(16 * (high - hex) + (low - hex));
-}
-
 static struct pq_ov_piece piece_of(const struct pq_vocab *v, const struct pq_token *t, char *room)
 {
     size_t n = 1;
+    int byte = t->type == PQ_TOKEN_BYTE ? pq_tok_byte_piece(t->text, t->len) : -1;
     if (t->type == PQ_TOKEN_UNUSED)
         return (struct pq_ov_piece){t->text, 0};
-    if (t->type == PQ_TOKEN_BYTE)
-        *room = (char)byte_of_piece(t);
+    if (byte >= 0)
+        *room = (char)byte;
     else if (t->added || v->kind == PQ_VOCAB_SPM ||
              !pq_alphabet_bytes(t->text, t->len, (uint8_t *)room, &n))
         return (struct pq_ov_piece){t->text, t->len};
@@ -149,8 +142,8 @@ static void reach_single(struct reach *r)
         is_char[(unsigned char)p.text[0]] |= one == 1;
     }
     for (size_t i = 0; i < r->v->n_tokens; i++)
-        if (r->v->token[i].type == PQ_TOKEN_BYTE)
-            r->alive[i] = !is_char[(unsigned char)r->piece[i].text[0]];
+        if (r->v->token[i].type == PQ_TOKEN_BYTE && r->piece[i].len == 1)
+            r->alive[i] = !is_char[(unsigned char)r->piece[i].text[0]] && !is_cut(r, r->piece[i]);
 }
 
 /* What merges make of them. Merges need not be in an order in which halves come first. */

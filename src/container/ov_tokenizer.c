@@ -10,8 +10,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* The first release that has every operation in the form used here. */
-#define TOKENIZERS_VERSION "2026.0.0.0"
+/* The first release that has every operation in the form used here (SpecialTokensSplit with PCRE2).
+ */
+#define TOKENIZERS_VERSION "2025.4.0.0"
 #define MIN_CACHE 20000u
 
 /* ---- shared with the detokenizer ---- */
@@ -273,18 +274,23 @@ out:
     return rc;
 }
 
-/* What these operations cannot do. */
+/* What these operations cannot do, where a tokenizer asks for it. */
 static void add_notes(struct pq_plan *p, const struct pq_vocab *v)
 {
-    bool normalized = false;
-    for (size_t i = 0; i < v->n_tokens; i++)
+    bool normalized = false, whole = false;
+    for (size_t i = 0; i < v->n_tokens; i++) {
         normalized |= v->token[i].added && v->token[i].normalized;
+        whole |= v->token[i].added && v->token[i].single_word;
+    }
     if (v->ignore_merges)
         pq_container_note(p, "OpenVINO's tokenizer merges every word; tokenizer.json takes words "
                              "that are tokens as they are (ignore_merges)");
     if (normalized && v->kind == PQ_VOCAB_SPM && !v->prefix_unless_space)
         pq_container_note(p, "OpenVINO's tokenizer looks for added tokens in the text as it is; "
                              "tokenizer.json wants some of them looked for in normalized text");
+    if (whole)
+        pq_container_note(p, "OpenVINO's tokenizer finds added tokens inside words too; "
+                             "tokenizer.json has some that are only whole words (single_word)");
 }
 
 /* ---- files ---- */

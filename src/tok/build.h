@@ -47,8 +47,6 @@ int64_t pq_tok_id(const struct pq_tok *t, const char *text);
 
 /* spm.c: the pieces of tokenizer.model and its flags. With `alone`, its normalizer is judged. */
 int pq_tok_read_model(struct pq_tok *t, bool alone);
-/* <0x00> to <0xFF>? Returns the byte or -1. */
-int pq_tok_byte_piece(const char *text, size_t len);
 
 /* tokmodel.c: tokenizer.json's text, its vocabulary and merges. */
 int pq_tok_open_json(struct pq_tok *t); /* t->tokenizer, t->text and its parts */

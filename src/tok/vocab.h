@@ -61,6 +61,9 @@ struct pq_vocab {
     const char *chat_template; /* Jinja source or NULL */
 };
 
+/* <0x00> to <0xFF>? Returns the byte or -1. */
+int pq_tok_byte_piece(const char *text, size_t len);
+
 /* From the files in `dir`: tokenizer.model, tokenizer.json, tokenizer_config.json,
  * added_tokens.json, special_tokens_map.json, chat_template.jinja, vocab.json + merges.txt.
  * n_vocab is the embedding's row count; more tokens than that are refused. PQ_EIO with words when

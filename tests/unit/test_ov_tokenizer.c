@@ -151,16 +151,19 @@ static void test_spm_vocab(void **state)
                                plain("\xe2\x96\x81"
                                      "A"),
                                plain("far"),
-                               added("<s>")};
+                               added("<s>"),
+                               plain("<0x4"),
+                               plain("<0x43>"),
+                               added("C")};
     struct pq_vocab v = {.kind = PQ_VOCAB_SPM, .token = token, .n_tokens = PQ_LEN(token)};
     (void)state;
     token[0].type = PQ_TOKEN_UNKNOWN;
-    token[1].type = token[2].type = PQ_TOKEN_BYTE;
+    token[1].type = token[2].type = token[8].type = token[9].type = PQ_TOKEN_BYTE;
     check_vocab(&v,
                 (const char *[]){"..", "..", "B", "\xe2\x96\x81", "A",
                                  "\xe2\x96\x81"
                                  "A",
-                                 "..", "<s>", NULL},
+                                 "..", "<s>", "..", "..", "C", NULL},
                 "\xe2\x96\x81+A ");
 }
 
@@ -287,18 +290,20 @@ static void test_no_pattern(void **state)
 /* What the operations cannot do is said. */
 static void test_notes(void **state)
 {
+    static const char *const words[] = {NULL, "ignore_merges", "normalized text", "single_word"};
     struct pq_model m;
     struct pq_err e = {0};
     (void)state;
     load(&m, "fixtures/phi3-mini-4k");
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < PQ_LEN(words); i++) {
         struct pq_plan p;
         m.vocab.ignore_merges = i == 1;
         m.vocab.token[1].normalized = i == 2;
+        m.vocab.token[1].single_word = i == 3;
         assert_int_equal(make(&p, &m, &e), PQ_OK);
-        assert_int_equal(p.n_notes, i > 0);
-        if (i)
-            assert_non_null(strstr(p.note[0], i == 1 ? "ignore_merges" : "normalized text"));
+        assert_int_equal(p.n_notes, words[i] != NULL);
+        if (words[i])
+            assert_non_null(strstr(p.note[0], words[i]));
         pq_plan_free(&p);
     }
     pq_arena_free(&m.arena);
