@@ -121,6 +121,8 @@ struct pq_ov_shared { /* what all layers read */
     pq_ov_ref cos, sin;        /* [B, 1, S, rotated] */
     pq_ov_ref mask, kv_length; /* made with the first layer's cache; kv_length is [1] */
 };
+/* ov_mask.c: from the cache of a layer as it was before this step. */
+void pq_ov_mask(struct pq_ov_build *b, struct pq_ov_shared *s, pq_ov_ref cache);
 void pq_ov_rotary(struct pq_ov_build *b, struct pq_ov_shared *s, pq_ov_ref positions);
 pq_ov_ref pq_ov_attention(struct pq_ov_build *b, struct pq_ov_shared *s, int layer, pq_ov_ref x);
 

@@ -1,5 +1,5 @@
 /*
- * Attention in OpenVINO graphs: rotary positions, the stateful cache, the mask. Each step is spelt
+ * Attention in OpenVINO graphs: rotary positions and the stateful cache. Each step is spelt
  * the way that the plugins' pattern matchers know from exported models, so that they find their
  * fused operators: RoPE (common/transformations/.../fuse_rotary_positional_embeddings), the cache
  * inside of ScaledDotProductAttention, PagedAttention (sdpa_to_paged_attention).
@@ -11,10 +11,6 @@
 #include <math.h>
 
 #define HEADS_FIRST ((int32_t[]){0, 2, 1, 3})
-
-/* What masked scores get: the least half-precision number, so that plugins which compute in half
- * precision see no infinity. */
-#define MASKED (-65504.0f)
 
 /* ---- rotary positions ---- */
 
@@ -191,86 +187,6 @@ static pq_ov_ref repeated(struct pq_ov_build *b, const struct pq_ov_shared *s, c
                          (int64_t[]){0, hp->n_heads, -1, dim}, true);
 }
 
-/* ---- mask ---- */
-
-static pq_ov_ref range(struct pq_ov *g, const char *name, pq_ov_ref from, pq_ov_ref to)
-{
-    return pq_ov_add(
-        g, &(struct pq_ov_op){.type = "Range",
-                              .version = "opset4",
-                              .name = name,
-                              .in = {from, to, pq_ov_i32(g, pq_ov_name(g, "%s/step", name), 1)},
-                              .attr = {{"output_type", "i64"}},
-                              .out = {PQ_OV_VALUE(PQ_IR_I64, -1)}});
-}
-
-/* x with dimensions of one element at these axes, one after the other. */
-static pq_ov_ref spread(struct pq_ov *g, const char *name, pq_ov_ref x, const int axis[3])
-{
-    for (int i = 0; i < 3; i++)
-        x = pq_ov_unsqueeze(g, pq_ov_name(g, "%s/%d", name, i), x, axis[i]);
-    return x;
-}
-
-/* May a query see a key? Not later ones, and not those before its window. */
-static pq_ov_ref visible(struct pq_ov_build *b, pq_ov_ref query, pq_ov_ref key)
-{
-    struct pq_ov *g = &b->g;
-    const struct pq_hparams *hp = &b->m->net.hp;
-    const int64_t window = -(int64_t)hp->sliding_window;
-    pq_ov_ref causal = pq_ov_binary(g, "LessEqual", "model.mask/causal", key, query);
-    if (!hp->sliding_window || hp->sliding_window >= hp->max_position)
-        return causal;
-    const struct pq_ir_value one = {.type = PQ_IR_I64, .n_dims = 4, .dim = {1, 1, 1, 1}};
-    uint8_t bytes[8];
-    pq_put_le32(bytes, (uint32_t)window);
-    pq_put_le32(bytes + 4, (uint32_t)((uint64_t)window >> 32));
-    pq_ov_ref first = pq_ov_binary(g, "Add", "model.mask/before_window", query,
-                                   pq_ov_const(g, "model.mask/window", one, bytes, sizeof bytes));
-    const uint8_t yes = 1;
-    pq_ov_ref all =
-        pq_ov_const(g, "model.mask/all", (struct pq_ir_value){.type = PQ_IR_BOOL}, &yes, 1);
-    pq_ov_ref near = pq_ov_binary(g, "Greater", "model.mask/in_window", key, first);
-    near = pq_ov_binary(g, "BitwiseAnd", "model.mask/near", all, near);
-    return pq_ov_binary(g, "BitwiseAnd", "model.mask/causal_window", near, causal);
-}
-
-/* One dimension of x as a scalar. Of the cache it is the number of tokens before this step, in the
- * form that the conversion to PagedAttention replaces. */
-static pq_ov_ref dimension(struct pq_ov *g, const char *name, pq_ov_ref x, int axis)
-{
-    pq_ov_ref shape = pq_ov_shape_of(g, pq_ov_name(g, "%s/shape", name), x);
-    pq_ov_ref at = pq_ov_i64(g, pq_ov_name(g, "%s/axis", name), axis);
-    return pq_ov_gather(g, name, shape, at);
-}
-
-static void make_mask(struct pq_ov_build *b, struct pq_ov_shared *s, pq_ov_ref cache)
-{
-    struct pq_ov *g = &b->g;
-    const int64_t one = 1;
-    pq_ov_ref before = dimension(g, "model.mask/past", cache, 2);
-    pq_ov_ref now = dimension(g, "model.mask/length", s->ids, 1);
-    pq_ov_ref total = pq_ov_binary(g, "Add", "model.mask/total", before, now);
-    pq_ov_ref key = range(g, "model.mask/keys", pq_ov_i32(g, "model.mask/first", 0), total);
-    pq_ov_ref query = range(g, "model.mask/queries", before, total);
-    key = spread(g, "model.mask/keys/spread", key, (int[]){0, 1, 2});
-    query = spread(g, "model.mask/queries/spread", query, (int[]){0, 1, 3});
-    pq_ov_ref given = pq_ov_convert(g, "model.mask/given", s->attention_mask, PQ_IR_BOOL);
-    given = pq_ov_unsqueeze(g, "model.mask/given/0", given, 1);
-    given = pq_ov_unsqueeze(g, "model.mask/given/1", given, 2);
-    pq_ov_ref seen = visible(b, query, key);
-    seen = pq_ov_binary(g, "BitwiseAnd", "model.mask/seen", seen, given);
-    pq_ov_ref zero = pq_ov_f32(g, "model.mask/zero", 0);
-    pq_ov_ref masked = pq_ov_f32(g, "model.mask/masked", MASKED);
-    s->mask = pq_ov_add(g, &(struct pq_ov_op){.type = "Select",
-                                              .version = "opset1",
-                                              .name = "model.mask/Select",
-                                              .in = {seen, zero, masked},
-                                              .attr = {{"auto_broadcast", "numpy"}},
-                                              .out = {PQ_OV_F32(-1, 1, -1, -1)}});
-    s->kv_length = pq_ov_reshape(g, "model.mask/total/vector", total, 1, &one, false);
-}
-
 /* ---- the whole ---- */
 
 /* [B, S, heads * dim] -> [B, heads, S, dim] */
@@ -306,7 +222,7 @@ static pq_ov_ref cached(struct pq_ov_build *b, struct pq_ov_shared *s, int layer
 {
     pq_ov_ref old = past(b, s, layer, what);
     if (!s->mask.layer)
-        make_mask(b, s, old);
+        pq_ov_mask(b, s, old);
     const char *name = pq_ov_name(&b->g, "model.layers.%d.self_attn/%s", layer, what);
     x = pq_ov_concat(&b->g, pq_ov_name(&b->g, "%s/Concat", name), -2, 2, (pq_ov_ref[]){old, x});
     keep(b, layer, what, x);
