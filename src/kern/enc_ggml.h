@@ -147,7 +147,8 @@ FIT_INLINE void search_blocks(struct block_kind k, const struct pq_encode_in *in
     struct many m;
     uint16_t d[PQ_LANES];
     float s[PQ_LANES];
-    many_load(in, a, &m);
+    many_read(in, a, false, &m);
+    many_weigh(in, a, &m);
     pq_v16 scale = v16_half(v16_mul(many_scales(k.g, &m, 32, k.places, PLACES), m.unit));
     v16_to_f16(scale, d);
     v16_store(s, scale);
@@ -245,7 +246,8 @@ FIT_INLINE void search_lines(const struct pq_encode_in *in, struct many_at a, in
     struct many_lines l;
     uint16_t d[PQ_LANES], m[PQ_LANES];
     float scale[PQ_LANES], off[PQ_LANES];
-    many_load(in, a, &r);
+    many_read(in, a, false, &r);
+    many_weigh(in, a, &r);
     many_best_lines(g.hi, false, &r, 32, p, 16, &l);
     pq_v16 s = v16_half(v16_mul(l.s, r.unit));
     pq_v16 o = fit_offsets(g.hi, &r, v16_mul(s, r.down), &l);

@@ -352,9 +352,7 @@ static void int_symmetric(const struct pq_encode_in *in, uint64_t i, int rows, v
     float s[PQ_LANES], x[GROUP_MAX];
     uint8_t q[GROUP_MAX], *codes = part[0], skip = (uint8_t)((float)half + g.lo);
     const struct many_at a = {i * in->group, n, rows, 1};
-    many_rows(in->x + a.at, n, rows, r.x);
-    for (int j = 0; j < n; j++)
-        r.x[j] = v16_finite(r.x[j]);
+    many_read(in, a, true, &r);
     many_weigh(in, a, &r);
     v16_store(s, v16_stored(v16_mul(many_scales(g, &r, n, places, PLACES), r.unit), in->aux));
     for (int k = 0; k < rows; k++, i++) {

@@ -12,6 +12,7 @@
 
 struct kline_kind {
     int n;     /* weights in a sub-block */
+    int lines; /* candidates for a free line */
     float hi;  /* largest code */
     float top; /* largest integer scale and offset */
 };
@@ -23,34 +24,27 @@ struct kline {
     pq_v16 err;           /* of the super-block */
 };
 
-/* The unit u for which v / u are closest to integers 0..top, by weighted squares. */
+/* The unit u for which v / u are closest to integers 0..top, by weighted squares. Sixteen are
+ * tried, one per lane. */
 static inline float best_unit(const float *v, const float *w, int n, float top)
 {
-    float vmax = 0.0f, best = 0.0f, least = 0.0f;
+    static const float lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    float vmax = 0.0f;
     for (int i = 0; i < n; i++)
         vmax = vmax > v[i] ? vmax : v[i];
     if (!(vmax > 0.0f))
         return 0.0f;
-    for (int round = 0; round < 2; round++) {
-        static const float lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-        pq_v16 back =
-            v16_mul(v16_add(v16_load(lanes), v16_set(16.0f * (float)round)), v16_set(top / 128.0f));
-        pq_v16 inv = v16_div(v16_sub(v16_set(top + 0.25f), back), v16_set(vmax));
-        pq_v16 qq = v16_set(0.0f), qv = qq, hi = v16_set(top), zero = qq;
-        for (int i = 0; i < n; i++) {
-            pq_v16 vi = v16_set(v[i]), wi = v16_set(w[i]);
-            pq_v16 q = v16_round(v16_clamp(v16_mul(vi, inv), zero, hi));
-            qq = v16_add(qq, v16_mul(wi, v16_mul(q, q)));
-            qv = v16_add(qv, v16_mul(wi, v16_mul(q, vi)));
-        }
-        pq_v16 u = v16_div(qv, v16_max(qq, v16_set(1e-30f))), score = v16_mul(u, qv);
-        int i = v16_argmax(score);
-        if (v16_lane(score, i) > least) {
-            least = v16_lane(score, i);
-            best = v16_lane(u, i);
-        }
+    pq_v16 back = v16_mul(v16_load(lanes), v16_set(top / 112.0f));
+    pq_v16 inv = v16_div(v16_sub(v16_set(top + 0.25f), back), v16_set(vmax));
+    pq_v16 qq = v16_set(0.0f), qv = qq, magic = v16_set(PQ_MAGIC), hi = v16_set(top + PQ_MAGIC);
+    for (int i = 0; i < n; i++) {
+        pq_v16 vi = v16_set(v[i]), q = v16_snap(v16_fma(vi, inv, magic), magic, hi);
+        pq_v16 wq = v16_mul(v16_set(w[i]), q);
+        qq = v16_fma(wq, q, qq);
+        qv = v16_fma(wq, vi, qv);
     }
-    return best;
+    pq_v16 u = v16_div(qv, v16_max(qq, v16_set(1e-30f)));
+    return v16_lane(u, v16_argmax(v16_mul(u, qv)));
 }
 
 /* best_unit for the sub-blocks of each super-block, in all of their lanes. */
@@ -82,18 +76,27 @@ FIT_INLINE void kline_near(float top, const struct many_lines *l, const struct k
     *m = v16_clamp(v16_add(*m, v16_set(dm)), zero, most);
 }
 
+/* Steps of the integers scale and offset. The second try has better lines to start from, and more
+ * chance to keep what it finds. */
+struct kline_steps {
+    int count;
+    float s[6], m[6];
+};
+
+static const struct kline_steps kline_first = {4, {0, -1, 1, 0}, {0, 0, 0, 1}};
+static const struct kline_steps kline_second = {6, {0, 0, 0, -1, 1, -1}, {0, -1, 1, 0, 0, 1}};
+
 /* The best of the integer scales and offsets around the free lines, for the halves of b. */
-FIT_INLINE void kline_try(struct kline_kind k, const struct many *r, const struct many_lines *l,
-                          struct kline *b)
+FIT_INLINE void kline_try(struct kline_kind k, const struct kline_steps *steps,
+                          const struct many *r, const struct many_lines *l, struct kline *b)
 {
-    static const float ds[8] = {0, 0, 0, -1, -1, 1, 1, 1}, dm[8] = {0, -1, 1, 0, 1, 0, -1, 1};
     pq_v16 zero = v16_set(0.0f);
     b->err = v16_set(1e30f);
     b->s = b->m = zero;
-    for (int c = 0; c < 8; c += 2) {
+    for (int c = 0; c < steps->count; c += 2) {
         pq_v16 s[2], m[2], scale[2], off[2], err[2];
         for (int i = 0; i < 2; i++) {
-            kline_near(k.top, l, b, ds[c + i], dm[c + i], &s[i], &m[i]);
+            kline_near(k.top, l, b, steps->s[c + i], steps->m[c + i], &s[i], &m[i]);
             scale[i] = v16_mul(s[i], b->d);
             off[i] = v16_sub(zero, v16_mul(m[i], b->dmin));
         }
@@ -148,13 +151,13 @@ FIT_INLINE struct kline kline_search(struct kline_kind k, const struct fit_place
 {
     struct many_lines l;
     int subs = SUPER / k.n;
-    many_best_lines(k.hi, true, r, k.n, p, 8, &l);
+    many_best_lines(k.hi, true, r, k.n, p, k.lines, &l);
     struct kline b, best;
     best.d = many_half(r, best_units(l.s, l.qq, subs, k.top));
     best.dmin = many_half(r, best_units(v16_sub(v16_set(0.0f), l.m), l.w, subs, k.top));
-    kline_try(k, r, &l, &best);
+    kline_try(k, &kline_first, r, &l, &best);
     b = kline_refit(k, r, &best, &l);
-    kline_try(k, r, &l, &b);
+    kline_try(k, &kline_second, r, &l, &b);
     best.d = v16_if_less(b.err, best.err, b.d, best.d);
     best.dmin = v16_if_less(b.err, best.err, b.dmin, best.dmin);
     best.s = v16_if_less(b.err, best.err, b.s, best.s);
@@ -165,11 +168,9 @@ FIT_INLINE struct kline kline_search(struct kline_kind k, const struct fit_place
 /* Smallest to largest of each sub-block, rounded to what can be stored. */
 FIT_INLINE struct kline kline_rtn(struct kline_kind k, const struct many *r)
 {
-    pq_v16 zero = v16_set(0.0f), top = v16_set(k.top), lo, hi;
+    pq_v16 zero = v16_set(0.0f), top = v16_set(k.top);
+    pq_v16 lo = v16_min(r->lo, zero), hi = v16_max(r->hi, zero);
     int subs = SUPER / k.n;
-    many_range(r, k.n, &lo, &hi);
-    lo = v16_min(lo, zero);
-    hi = v16_max(hi, zero);
     pq_v16 s = v16_div(v16_sub(hi, lo), v16_set(k.hi)), m = v16_sub(zero, lo);
     struct kline b;
     b.d = many_half(r, v16_div(v16_span_max(s, subs), top));
@@ -225,11 +226,10 @@ static void put_q2_k(const struct kline_out *o, uint8_t *out)
 
 static void enc_q2_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {{2.45f, 3.2f, 3.35f, 3.5f, 3.65f, 3.8f, 3.8f, 4.1f, 2.6f,
-                                         2.9f, 3.35f, 3.65f, 3.95f, 4.1f, 4.7f, 5.0f},
-                                        {-0.2f, -0.1f, -0.0f, -0.4f, -0.6f, -0.9f, -0.0f, -0.5f,
-                                         -0.0f, 0.3f, -0.3f, 0.1f, -1.0f, -0.9f, -0.7f, -0.3f}};
-    const struct kline_kind k = {16, 3.0f, 15.0f};
+    static const struct fit_places p = {
+        {2.45f, 3.2f, 3.35f, 3.5f, 3.65f, 3.8f, 3.8f, 4.1f, 2.9f, 3.35f},
+        {-0.2f, -0.1f, -0.0f, -0.4f, -0.6f, -0.9f, -0.0f, -0.5f, 0.3f, -0.3f}};
+    const struct kline_kind k = {16, 10, 3.0f, 15.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 84) {
         struct kline_out o[2];
@@ -266,11 +266,10 @@ static void put_q4_k(const struct kline_out *o, uint8_t *out)
 
 static void enc_q4_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {{13.2f, 14.0f, 14.2f, 15.2f, 15.2f, 15.2f, 15.4f, 15.6f,
-                                         13.8f, 14.4f, 14.8f, 15.0f, 15.0f, 15.6f, 15.8f, 16.0f},
-                                        {-0.1f, -0.1f, 0.05f, -0.25f, -0.1f, 0.05f, -0.55f, 0.05f,
-                                         -0.1f, -0.25f, 0.2f, -0.25f, -0.1f, -0.7f, -0.4f, -0.25f}};
-    const struct kline_kind k = {32, 15.0f, 63.0f};
+    static const struct fit_places p = {
+        {13.2f, 14.0f, 14.2f, 15.2f, 15.2f, 15.2f, 15.4f, 15.6f, 14.4f, 14.8f},
+        {-0.1f, -0.1f, 0.05f, -0.25f, -0.1f, 0.05f, -0.55f, 0.05f, -0.25f, 0.2f}};
+    const struct kline_kind k = {32, 10, 15.0f, 63.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols;) {
         struct kline_out o[2];
@@ -294,11 +293,10 @@ static void put_q5_k(const struct kline_out *o, uint8_t *out)
 
 static void enc_q5_k(const struct pq_encode_in *in, void *const part[])
 {
-    static const struct fit_places p = {{28.0f, 29.2f, 30.0f, 30.0f, 30.8f, 31.2f, 31.2f, 31.6f,
-                                         27.2f, 28.0f, 29.2f, 29.2f, 30.0f, 30.0f, 30.8f, 31.2f},
-                                        {0.05f, -0.1f, -0.1f, 0.05f, -0.1f, -0.1f, 0.05f, -0.55f,
-                                         -0.1f, -0.1f, -0.25f, 0.05f, -0.25f, 0.2f, 0.05f, 0.2f}};
-    const struct kline_kind k = {32, 31.0f, 63.0f};
+    static const struct fit_places p = {
+        {28.0f, 29.2f, 30.0f, 30.0f, 30.8f, 31.2f, 31.2f, 31.6f, 28.0f, 29.2f, 30.8f, 31.2f},
+        {0.05f, -0.1f, -0.1f, 0.05f, -0.1f, -0.1f, 0.05f, -0.55f, -0.1f, -0.25f, 0.05f, 0.2f}};
+    const struct kline_kind k = {32, 12, 31.0f, 63.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols;) {
         struct kline_out o[2];

@@ -13,7 +13,12 @@ enum { SUPER = 256, SUBS = 16 };
 static inline int kquant_load(const struct pq_encode_in *in, uint64_t at, int n, struct many *r)
 {
     int subs = SUPER / n, supers = in->cols - at > SUPER ? PQ_LANES / subs : 1;
-    many_load(in, (struct many_at){at, n, subs * supers, subs}, r);
+    const struct many_at a = {at, n, subs * supers, subs};
+    many_read(in, a, false, r);
+    if (in->search)
+        many_weigh(in, a, r);
+    else
+        many_scale(a, r);
     return supers;
 }
 

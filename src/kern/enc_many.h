@@ -7,12 +7,15 @@
 #define PQ_KERN_ENC_MANY_H
 
 #include "kern/enc_fit.h"
+#include "kern/group.h"
 
 /* x[j], w[j]: element j of each run, and how much an error there matters; both in units of a power
  * of two per lane, so that the largest is near one. */
 struct many {
     pq_v16 x[FIT_MAX], w[FIT_MAX];
     pq_v16 unit, down; /* what 1.0 in x stands for, and its inverse */
+    pq_v16 lo, hi;     /* the range of x */
+    pq_v16 sw, sx;     /* sums of w and w x */
     int n;
 };
 
@@ -22,22 +25,40 @@ struct many_at {
     int n, rows, span;
 };
 
-/* Lanes without a run get zeros. n: 16 or more. */
-static inline void many_rows(const float *src, int n, int rows, pq_v16 *out)
+/* Lanes without a run get zeros. */
+static inline void many_rows(const float *src, int n, int rows, pq_v16 t[PQ_LANES])
 {
-    int c = 0;
-    do {
-        for (int r = 0; r < PQ_LANES; r++)
-            out[c + r] = r < rows ? v16_load(src + r * n + c) : v16_set(0.0f);
-        v16_transpose(out + c);
-    } while ((c += PQ_LANES) < n);
+    for (int r = 0; r < PQ_LANES; r++)
+        t[r] = r < rows ? v16_load(src + r * n) : v16_set(0.0f);
+    v16_transpose(t);
+}
+
+/* The runs as they are, made finite where they may not be, and their range. */
+LANE_INLINE void many_read(const struct pq_encode_in *in, struct many_at a, bool finite,
+                           struct many *m)
+{
+    pq_v16 lo = v16_set(INFINITY), hi = v16_set(-INFINITY);
+    for (int c = 0; c < a.n; c += PQ_LANES) {
+        pq_v16 *x = m->x + c;
+        many_rows(in->x + a.at + c, a.n, a.rows, x);
+        for (int j = 0; finite && j < PQ_LANES; j++)
+            x[j] = v16_finite(x[j]);
+        for (int j = 0; j < PQ_LANES; j++) {
+            lo = v16_min(lo, x[j]);
+            hi = v16_max(hi, x[j]);
+        }
+    }
+    m->lo = lo;
+    m->hi = hi;
+    m->n = a.n;
 }
 
 /* Importance, of which zero still counts a little: see fit_weights. */
 static inline void many_importance(const float *h, struct many_at a, pq_v16 *w)
 {
     pq_v16 zero = v16_set(0.0f), one = v16_set(1.0f), most = zero;
-    many_rows(h, a.n, a.rows, w);
+    for (int c = 0; c < a.n; c += PQ_LANES)
+        many_rows(h + c, a.n, a.rows, w + c);
     for (int j = 0; j < a.n; j++)
         most = v16_max(w[j], most);
     most = v16_span_max(most, a.span);
@@ -46,51 +67,43 @@ static inline void many_importance(const float *h, struct many_at a, pq_v16 *w)
         w[j] = v16_if_less(zero, most, v16_clamp(v16_mul(w[j], down), least, top), one);
 }
 
-/* Scales m->x, which holds the runs as they are, and, for a search, weighs it. */
-static inline void many_weigh(const struct pq_encode_in *in, struct many_at a, struct many *m)
+/* From the runs as they are to units of their own; returns the mean of x^2. */
+static inline pq_v16 many_scale(struct many_at a, struct many *m)
 {
-    pq_v16 top = v16_set(0.0f), sum = top, lo = v16_set(-4.0f), hi = v16_set(4.0f);
-    for (int j = 0; j < a.n; j++)
-        top = v16_max(v16_abs(m->x[j]), top);
-    m->n = a.n;
+    pq_v16 sum = v16_set(0.0f), lo = v16_set(-4.0f), hi = v16_set(4.0f);
+    pq_v16 top = v16_max(v16_abs(m->lo), v16_abs(m->hi));
     m->unit = v16_power(v16_span_max(top, a.span));
     m->down = v16_div(v16_set(1.0f), m->unit);
+    m->lo = v16_clamp(v16_mul(m->lo, m->down), lo, hi);
+    m->hi = v16_clamp(v16_mul(m->hi, m->down), lo, hi);
     for (int j = 0; j < a.n; j++) {
         m->x[j] = v16_clamp(v16_mul(m->x[j], m->down), lo, hi);
         sum = v16_fma(m->x[j], m->x[j], sum);
     }
-    if (!in->search)
-        return;
-    sum = v16_mul(v16_span_sum(sum, a.span), v16_set(2.0f / (float)(a.n * a.span)));
-    sum = v16_max(sum, v16_set(0x1p-60f)); /* never zero, for the sake of runs of zeros */
+    return v16_mul(v16_span_sum(sum, a.span), v16_set(1.0f / (float)(a.n * a.span)));
+}
+
+/* Prepares a search in the runs that were read. */
+static inline void many_weigh(const struct pq_encode_in *in, struct many_at a, struct many *m)
+{
+    pq_v16 mean = many_scale(a, m), sw = v16_set(0.0f), sx = sw, one = v16_set(1.0f);
+    /* never zero, for the sake of runs of zeros */
+    pq_v16 sigma2 = v16_max(v16_add(mean, mean), v16_set(0x1p-60f));
     if (in->importance)
         many_importance(in->importance + a.at, a, m->w);
-    for (int j = 0; j < a.n; j++)
-        m->w[j] = fit_weight(m->x[j], in->importance ? m->w[j] : v16_set(1.0f), sum);
-}
-
-static inline void many_load(const struct pq_encode_in *in, struct many_at a, struct many *m)
-{
-    many_rows(in->x + a.at, a.n, a.rows, m->x);
-    many_weigh(in, a, m);
-}
-
-/* Smallest and largest of each run. */
-static inline void many_range(const struct many *m, int n, pq_v16 *lo, pq_v16 *hi)
-{
-    *lo = *hi = m->x[0];
-    for (int j = 1; j < n; j++) {
-        *lo = v16_min(*lo, m->x[j]);
-        *hi = v16_max(*hi, m->x[j]);
+    for (int j = 0; j < a.n; j++) {
+        m->w[j] = fit_weight(m->x[j], in->importance ? m->w[j] : one, sigma2);
+        sw = v16_add(sw, m->w[j]);
+        sx = v16_fma(m->w[j], m->x[j], sx);
     }
+    m->sw = sw;
+    m->sx = sx;
 }
 
 /* The value of largest magnitude of each run. */
-static inline pq_v16 many_extreme(const struct many *m, int n)
+LANE_INLINE pq_v16 many_extreme(const struct many *m)
 {
-    pq_v16 lo, hi;
-    many_range(m, n, &lo, &hi);
-    return v16_if_less(v16_sub(v16_set(0.0f), lo), hi, hi, lo);
+    return v16_if_less(v16_sub(v16_set(0.0f), m->lo), m->hi, m->hi, m->lo);
 }
 
 /* The point of the grid next to x inv. */
@@ -146,7 +159,7 @@ LANE_INLINE void many_keep(const struct many_sums *s, struct many_sums *best)
 FIT_INLINE pq_v16 many_scales(struct fit_grid g, const struct many *m, int n, const float *places,
                               int count)
 {
-    pq_v16 zero = v16_set(0.0f), per = fit_inverses(many_extreme(m, n));
+    pq_v16 zero = v16_set(0.0f), per = fit_inverses(many_extreme(m));
     struct many_sums best = {zero, v16_set(1e-30f), zero};
     for (int c = 0; c < count; c += 2) {
         struct many_sums a = {zero, zero, zero}, b = a;
@@ -205,18 +218,12 @@ struct many_frame {
     bool below;
 };
 
-FIT_INLINE struct many_frame many_frame(const struct many *m, int n, bool below)
+FIT_INLINE struct many_frame many_frame(const struct many *m, bool below)
 {
-    pq_v16 zero = v16_set(0.0f), w = zero, x = zero, base, top;
-    many_range(m, n, &base, &top);
-    if (below)
-        base = v16_min(base, zero);
-    for (int j = 0; j < n; j++) {
-        w = v16_add(w, m->w[j]);
-        x = v16_fma(m->w[j], v16_sub(m->x[j], base), x);
-    }
-    return (struct many_frame){
-        w, v16_div(v16_set(1.0f), w), x, base, v16_sub(zero, base), v16_sub(top, base), below};
+    pq_v16 zero = v16_set(0.0f), base = below ? v16_min(m->lo, zero) : m->lo;
+    pq_v16 x = v16_sub(m->sx, v16_mul(m->sw, base)), per_w = v16_div(v16_set(1.0f), m->sw);
+    return (struct many_frame){m->sw, per_w, x, base, v16_sub(zero, base), v16_sub(m->hi, base),
+                               below};
 }
 
 /* Least squares for the sums of a candidate, kept in `l` if it explains more. */
@@ -251,7 +258,7 @@ FIT_INLINE void many_best_lines(float hi, bool below, const struct many *m, int 
                                 const struct fit_places *p, int count, struct many_lines *l)
 {
     pq_v16 zero = v16_set(0.0f);
-    const struct many_frame f = many_frame(m, n, below);
+    const struct many_frame f = many_frame(m, below);
     pq_v16 per = fit_inverses(f.range);
     *l = (struct many_lines){.s = zero, .m = zero, .mean = zero, .qq = zero};
     l->score = v16_set(-1.0f);
@@ -269,8 +276,8 @@ FIT_INLINE void many_best_lines(float hi, bool below, const struct many *m, int 
     }
     l->m = v16_add(l->m, f.base);
     l->mean = v16_mul(l->mean, f.per_w);
-    l->w = f.w;
-    l->x = v16_add(f.x, v16_mul(f.w, f.base));
+    l->w = m->sw;
+    l->x = m->sx;
 }
 
 /* The weighted squared errors of two lines as they are. */
