@@ -86,23 +86,15 @@ static pq_ov_ref add_fuse(struct pq_ov *g, pq_ov_ref tokens)
 
 static pq_ov_ref add_input(struct pq_ov *g)
 {
-    const struct pq_ir_value ids = {.type = PQ_IR_I64, .n_dims = 2, .dim = {-1, -1}};
-    struct pq_ir_value narrow = ids;
-    narrow.type = PQ_IR_I32;
-    struct pq_ir_value named = ids;
-    named.names = "input_ids";
+    struct pq_ir_value ids = PQ_OV_TABLE(PQ_IR_I64);
+    ids.names = "input_ids";
     pq_ov_ref in =
         pq_ov_add(g, &(struct pq_ov_op){.type = "Parameter",
                                         .version = "opset1",
                                         .name = "input_ids",
                                         .attr = {{"shape", "?,?"}, {"element_type", "i64"}},
-                                        .out = {named}});
-    return pq_ov_add(g, &(struct pq_ov_op){.type = "Convert",
-                                           .version = "opset1",
-                                           .name = "ids",
-                                           .in = {in},
-                                           .attr = {{"destination_type", "i32"}},
-                                           .out = {narrow}});
+                                        .out = {ids}});
+    return pq_ov_convert(g, "ids", in, PQ_IR_I32);
 }
 
 static void add_output(struct pq_ov *g, pq_ov_ref s)

@@ -6,16 +6,8 @@
 #include "base/num.h"
 #include "container/ov_tok.h"
 
-#include <inttypes.h>
-
 /* Truncate's word for no limit: a larger one turns negative on its way (genai says so too). */
 #define NO_LIMIT (INT32_MAX - 64)
-
-static pq_ov_ref add(struct pq_ov *g, struct pq_ov_op op)
-{
-    op.version = op.version ? op.version : "opset1";
-    return pq_ov_add(g, &op);
-}
 
 /* Off unless someone sets the state "truncation", as genai does. */
 static pq_ov_ref add_truncate(struct pq_ov *g, pq_ov_ref ids, int32_t limit)
@@ -23,34 +15,35 @@ static pq_ov_ref add_truncate(struct pq_ov *g, pq_ov_ref ids, int32_t limit)
     const struct pq_ir_value flag = {.type = PQ_IR_BOOL};
     static const uint8_t off = 0;
     pq_ov_ref state =
-        add(g, (struct pq_ov_op){.type = "ReadValue",
-                                 .version = "opset6",
-                                 .name = "truncation",
-                                 .in = {pq_ov_const(g, "truncation/default", flag, &off, 1)},
-                                 .attr = {{"variable_id", "truncation"},
-                                          {"variable_type", "boolean"},
-                                          {"variable_shape", ""}},
-                                 .out = {flag}});
-    add(g, (struct pq_ov_op){.type = "Assign",
-                             .version = "opset6",
-                             .name = "truncation/keep",
-                             .in = {state},
-                             .attr = {{"variable_id", "truncation"}},
-                             .out = {flag}});
-    pq_ov_ref n = add(g, (struct pq_ov_op){.type = "Select",
-                                           .name = "truncation/limit",
-                                           .in = {state, pq_ov_i32(g, "max_length", limit),
-                                                  pq_ov_i32(g, "no_limit", NO_LIMIT)},
-                                           .attr = {{"auto_broadcast", "numpy"}},
-                                           .out = {{.type = PQ_IR_I32}}});
-    return add(g, (struct pq_ov_op){.type = "Truncate",
-                                    .version = "extension",
-                                    .name = "truncate",
-                                    .in = {ids, pq_ov_out(ids, 1), pq_ov_out(ids, 2), n,
-                                           pq_ov_text(g, "truncate/side", "right"),
-                                           pq_ov_text(g, "truncate/mode", "longest_first")},
-                                    .attr = {{"m_num_inputs", "1"}},
-                                    .out = {PQ_OV_INTS, PQ_OV_INTS, PQ_OV_INTS}});
+        pq_ov_add(g, &(struct pq_ov_op){.type = "ReadValue",
+                                        .version = "opset6",
+                                        .name = "truncation",
+                                        .in = {pq_ov_const(g, "truncation/default", flag, &off, 1)},
+                                        .attr = {{"variable_id", "truncation"},
+                                                 {"variable_type", "boolean"},
+                                                 {"variable_shape", ""}},
+                                        .out = {flag}});
+    pq_ov_add(g, &(struct pq_ov_op){.type = "Assign",
+                                    .version = "opset6",
+                                    .name = "truncation/keep",
+                                    .in = {state},
+                                    .attr = {{"variable_id", "truncation"}},
+                                    .out = {flag}});
+    pq_ov_ref n = pq_ov_add(g, &(struct pq_ov_op){.type = "Select",
+                                                  .version = "opset1",
+                                                  .name = "truncation/limit",
+                                                  .in = {state, pq_ov_i32(g, "max_length", limit),
+                                                         pq_ov_i32(g, "no_limit", NO_LIMIT)},
+                                                  .attr = {{"auto_broadcast", "numpy"}},
+                                                  .out = {{.type = PQ_IR_I32}}});
+    return pq_ov_add(g, &(struct pq_ov_op){.type = "Truncate",
+                                           .version = "extension",
+                                           .name = "truncate",
+                                           .in = {ids, pq_ov_out(ids, 1), pq_ov_out(ids, 2), n,
+                                                  pq_ov_text(g, "truncate/side", "right"),
+                                                  pq_ov_text(g, "truncate/mode", "longest_first")},
+                                           .attr = {{"m_num_inputs", "1"}},
+                                           .out = {PQ_OV_INTS, PQ_OV_INTS, PQ_OV_INTS}});
 }
 
 static size_t put_special(struct pq_ov *g, struct pq_ov_op *op, size_t n, const char *name,
@@ -90,36 +83,37 @@ static pq_ov_ref add_specials(struct pq_ov *g, const struct pq_vocab *v, pq_ov_r
 /* On the left, as generation needs it. */
 static pq_ov_ref add_padding(struct pq_ov *g, pq_ov_ref r, int64_t pad)
 {
-    pq_ov_ref length = add(g, (struct pq_ov_op){.type = "Subtract",
-                                                .name = "length",
-                                                .in = {pq_ov_out(r, 1), r},
-                                                .attr = {{"auto_broadcast", "numpy"}},
-                                                .out = {PQ_OV_INTS}});
-    pq_ov_ref longest = add(g, (struct pq_ov_op){.type = "ReduceMax",
-                                                 .name = "longest",
-                                                 .in = {length, pq_ov_i32(g, "axis", 0)},
-                                                 .attr = {{"keep_dims", "false"}},
-                                                 .out = {{.type = PQ_IR_I32}}});
-    return add(g, (struct pq_ov_op){.type = "RaggedToDense",
-                                    .version = "extension",
-                                    .name = "pad",
-                                    .in = {r, pq_ov_out(r, 1), pq_ov_out(r, 2), longest,
-                                           pq_ov_i32(g, "pad_id", (int32_t)(pad >= 0 ? pad : 0))},
-                                    .attr = {{"pad_right", "false"}, {"m_pad_max_length", "false"}},
-                                    .out = {PQ_OV_TABLE(PQ_IR_I32), PQ_OV_TABLE(PQ_IR_BOOL)}});
+    pq_ov_ref length = pq_ov_binary(g, "Subtract", "length", pq_ov_out(r, 1), r);
+    pq_ov_ref longest = pq_ov_add(g, &(struct pq_ov_op){.type = "ReduceMax",
+                                                        .version = "opset1",
+                                                        .name = "longest",
+                                                        .in = {length, pq_ov_i32(g, "axis", 0)},
+                                                        .attr = {{"keep_dims", "false"}},
+                                                        .out = {{.type = PQ_IR_I32}}});
+    return pq_ov_add(
+        g, &(struct pq_ov_op){.type = "RaggedToDense",
+                              .version = "extension",
+                              .name = "pad",
+                              .in = {r, pq_ov_out(r, 1), pq_ov_out(r, 2), longest,
+                                     pq_ov_i32(g, "pad_id", (int32_t)(pad >= 0 ? pad : 0))},
+                              .attr = {{"pad_right", "false"}, {"m_pad_max_length", "false"}},
+                              .out = {PQ_OV_TABLE(PQ_IR_I32), PQ_OV_TABLE(PQ_IR_BOOL)}});
 }
 
 static void add_result(struct pq_ov *g, pq_ov_ref r, const char *name)
 {
     struct pq_ir_value wide = PQ_OV_TABLE(PQ_IR_I64);
     wide.names = name;
-    pq_ov_ref out = add(g, (struct pq_ov_op){.type = "Convert",
-                                             .name = name,
-                                             .in = {r},
-                                             .attr = {{"destination_type", "i64"}},
-                                             .out = {wide}});
-    add(g,
-        (struct pq_ov_op){.type = "Result", .name = pq_ov_name(g, "%s/result", name), .in = {out}});
+    pq_ov_ref out = pq_ov_add(g, &(struct pq_ov_op){.type = "Convert",
+                                                    .version = "opset1",
+                                                    .name = name,
+                                                    .in = {r},
+                                                    .attr = {{"destination_type", "i64"}},
+                                                    .out = {wide}});
+    pq_ov_add(g, &(struct pq_ov_op){.type = "Result",
+                                    .version = "opset1",
+                                    .name = pq_ov_name(g, "%s/result", name),
+                                    .in = {out}});
 }
 
 void pq_ov_add_tail(struct pq_ov *g, const struct pq_vocab *v, uint32_t max_length, pq_ov_ref ids)

@@ -52,64 +52,42 @@ struct pieces {
     pq_ov_ref first, last, begin, end, chars, skip; /* skip.layer = 0: none */
 };
 
-static pq_ov_ref add(struct pq_ov *g, struct pq_ov_op op)
-{
-    op.version = op.version ? op.version : "opset1";
-    return pq_ov_add(g, &op);
-}
-
 static struct pieces add_input(struct pq_ov *g)
 {
     const struct pq_ir_value text = {
         .type = PQ_IR_STRING, .n_dims = 1, .dim = {-1}, .names = "text"};
-    pq_ov_ref in = add(g, (struct pq_ov_op){.type = "Parameter",
-                                            .name = "text",
-                                            .attr = {{"shape", "?"}, {"element_type", "string"}},
-                                            .out = {text}});
-    pq_ov_ref r = add(g, (struct pq_ov_op){.type = "StringTensorUnpack",
-                                           .version = "opset15",
-                                           .name = "unpack",
-                                           .in = {in},
-                                           .out = {PQ_OV_INTS, PQ_OV_INTS, PQ_OV_CHARS}});
+    pq_ov_ref in =
+        pq_ov_add(g, &(struct pq_ov_op){.type = "Parameter",
+                                        .version = "opset1",
+                                        .name = "text",
+                                        .attr = {{"shape", "?"}, {"element_type", "string"}},
+                                        .out = {text}});
+    pq_ov_ref r = pq_ov_add(g, &(struct pq_ov_op){.type = "StringTensorUnpack",
+                                                  .version = "opset15",
+                                                  .name = "unpack",
+                                                  .in = {in},
+                                                  .out = {PQ_OV_INTS, PQ_OV_INTS, PQ_OV_CHARS}});
     return (struct pieces){.begin = r, .end = pq_ov_out(r, 1), .chars = pq_ov_out(r, 2)};
 }
 
 static pq_ov_ref add_range(struct pq_ov *g, const char *name, pq_ov_ref start, pq_ov_ref stop,
                            pq_ov_ref one)
 {
-    return add(g, (struct pq_ov_op){.type = "Range",
-                                    .version = "opset4",
-                                    .name = name,
-                                    .in = {start, stop, one},
-                                    .attr = {{"output_type", "i32"}},
-                                    .out = {PQ_OV_INTS}});
+    return pq_ov_add(g, &(struct pq_ov_op){.type = "Range",
+                                           .version = "opset4",
+                                           .name = name,
+                                           .in = {start, stop, one},
+                                           .attr = {{"output_type", "i32"}},
+                                           .out = {PQ_OV_INTS}});
 }
 
 /* Each text begins as one piece: pieces [0, 1, ...) to [1, 2, ...). */
 static void add_rows(struct pq_ov *g, struct pieces *p)
 {
-    const struct pq_ir_value scalar = {.type = PQ_IR_I64};
     pq_ov_ref zero = pq_ov_i64(g, "zero", 0), one = pq_ov_i64(g, "one", 1);
-    pq_ov_ref shape =
-        add(g, (struct pq_ov_op){.type = "ShapeOf",
-                                 .version = "opset3",
-                                 .name = "shape",
-                                 .in = {p->begin},
-                                 .attr = {{"output_type", "i64"}},
-                                 .out = {{.type = PQ_IR_I64, .n_dims = 1, .dim = {1}}}});
-    pq_ov_ref n = add(g, (struct pq_ov_op){.type = "Gather",
-                                           .version = "opset8",
-                                           .name = "n_texts",
-                                           .in = {shape, zero, zero},
-                                           .attr = {{"batch_dims", "0"}},
-                                           .out = {scalar}});
-    pq_ov_ref after = add(g, (struct pq_ov_op){.type = "Add",
-                                               .name = "after_last",
-                                               .in = {n, one},
-                                               .attr = {{"auto_broadcast", "numpy"}},
-                                               .out = {scalar}});
+    pq_ov_ref n = pq_ov_gather(g, "n_texts", pq_ov_shape_of(g, "shape", p->begin), zero);
     p->first = add_range(g, "rows_begin", zero, n, one);
-    p->last = add_range(g, "rows_end", one, after, one);
+    p->last = add_range(g, "rows_end", one, pq_ov_binary(g, "Add", "after_last", n, one), one);
 }
 
 /* An operation on the pieces that makes new ones: SpecialTokensSplit, RegexSplit. */
