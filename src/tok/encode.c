@@ -30,10 +30,8 @@ static uint32_t whole_word(struct job *j, const char *word, size_t n)
 {
     j->word.len = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t c = pq_alphabet_char((uint8_t)word[i]);
-        if (c >= 0x80)
-            pq_buf_u8(&j->word, (uint8_t)(0xc0 | c >> 6));
-        pq_buf_u8(&j->word, (uint8_t)(c < 0x80 ? c : 0x80 | (c & 0x3f)));
+        char utf8[4];
+        pq_buf_put(&j->word, utf8, pq_utf8_put(pq_alphabet_char((uint8_t)word[i]), utf8));
     }
     return pq_strmap_get(&j->t->piece, (const char *)j->word.data, j->word.len);
 }

@@ -1,5 +1,6 @@
 /* Grammar: RFC 8259. SPDX-License-Identifier: MIT */
 #include "tok/scan.h"
+#include "tok/utf8.h"
 
 #include <string.h>
 
@@ -57,11 +58,8 @@ static bool hex4(const char *p, const char *end, uint32_t *v)
 
 static void put_utf8(struct pq_buf *b, uint32_t c)
 {
-    static const uint8_t lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    int len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    pq_buf_u8(b, (uint8_t)(lead[len == 1 ? 0 : len] | c >> 6 * (len - 1)));
-    for (int i = len - 2; i >= 0; i--)
-        pq_buf_u8(b, (uint8_t)(0x80 | (c >> 6 * i & 0x3f)));
+    char bytes[4];
+    pq_buf_put(b, bytes, pq_utf8_put(c, bytes));
 }
 
 /* \uXXXX or a pair of them at p; returns the characters it has, 0 when it is none. */

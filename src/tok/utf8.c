@@ -45,6 +45,16 @@ uint32_t pq_utf8_get(const char *s, size_t len)
     return c;
 }
 
+size_t pq_utf8_put(uint32_t c, char out[4])
+{
+    static const unsigned char lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    size_t len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    out[0] = (char)(lead[len] | c >> 6 * (len - 1));
+    for (size_t i = 1; i < len; i++)
+        out[i] = (char)(0x80 | (c >> 6 * (len - 1 - i) & 0x3f));
+    return len;
+}
+
 size_t pq_utf8_len_back(const char *s, size_t n)
 {
     for (size_t k = 1; k <= 4 && k <= n; k++)

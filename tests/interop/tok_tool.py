@@ -1,6 +1,7 @@
 """The tokenizer of the library, driven record by record through tests/tools/tok_tool.c.
 SPDX-License-Identifier: MIT"""
 
+import json
 import struct
 import subprocess
 
@@ -38,3 +39,9 @@ class TokTool:
 
     def stream(self, lists, flags=0):
         return self.decode(lists, flags, "stream")
+
+    def chat(self, requests):
+        """The text of each request (tok_tool.c says what it may have), or the error as a list of
+        one."""
+        back = self._run("chat", 0, [json.dumps(r).encode() for r in requests], 1, 1)
+        return [r[1:].decode() if r[:1] == b"+" else [r[1:].decode()] for r in back]

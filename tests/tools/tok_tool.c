@@ -6,19 +6,23 @@
  *     encode    texts in, ids out; FLAGS of pq_tokenizer_encode
  *     decode    ids in, bytes out; FLAGS of pq_tokenizer_decode
  *     stream    ids in, what the streaming detokenizer says after each, as one text
- *     time      seconds to load and to make the tokenizer, in words
+ *     chat      JSON requests of pq_chat_render in, "+" and the text or "-" and the error out;
+ * their member "template" is the template's source, "named" its name, else the checkpoint's time
+ * seconds to load and to make the tokenizer, in words
  *
  * SPDX-License-Identifier: MIT
  */
 #include "base/num.h"
 #include "base/sys.h"
 #include "load_vocab.h"
+#include "tok/chat.h"
 #include "tok/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 struct tool {
+    struct pq_vocab v;
     struct pq_tokenizer *t;
     unsigned flags;
     struct pq_buf in, out;
@@ -60,11 +64,45 @@ static int stream(struct tool *x)
     return rc < 0 ? rc : pq_detok_end(&d, &x->out, &x->e);
 }
 
+static int render(struct tool *x, const json_t *request, struct pq_buf *text)
+{
+    struct pq_chat *c = NULL;
+    const char *source = json_string_value(json_object_get(request, "template"));
+    const char *named = json_string_value(json_object_get(request, "named"));
+    int rc;
+    PQ_TRY(source ? pq_chat_new(&c, source, &x->e) : pq_chat_choose(&c, &x->v, named, &x->e));
+    PQ_TRY(pq_chat_render(c, &x->v, request, text, &x->e));
+out:
+    pq_chat_free(c);
+    return rc;
+}
+
+static int chat(struct tool *x)
+{
+    json_t *request = NULL;
+    struct pq_buf text = {0};
+    x->e = (struct pq_err){0};
+    int rc = pq_json_parse(&request, (const char *)x->in.data, x->in.len, "request", &x->e);
+    if (rc == PQ_OK)
+        rc = render(x, request, &text);
+    pq_buf_puts(&x->out, rc < 0 ? "-" : "+");
+    if (rc < 0)
+        pq_buf_puts(&x->out, x->e.msg);
+    else if (text.len)
+        pq_buf_put(&x->out, text.data, text.len);
+    pq_buf_free(&text);
+    json_decref(request);
+    return PQ_OK;
+}
+
 static const struct mode {
     const char *name;
     mode_fn *fn;
     size_t in, out; /* bytes of an item */
-} modes[] = {{"encode", encode, 1, 4}, {"decode", decode, 4, 1}, {"stream", stream, 4, 1}};
+} modes[] = {{"encode", encode, 1, 4},
+             {"decode", decode, 4, 1},
+             {"stream", stream, 4, 1},
+             {"chat", chat, 1, 1}};
 
 static bool read_record(struct pq_buf *b, size_t item)
 {
@@ -95,14 +133,13 @@ int main(int argc, char **argv)
 {
     struct tool x = {0};
     struct pq_arena a = {0};
-    struct pq_vocab v;
     int rc;
     if (argc < 4)
         return fprintf(stderr, "usage: tok_tool SOURCE N_VOCAB MODE [FLAGS]\n"), 2;
     double t0 = pq_now();
-    PQ_TRY(load_vocab(&v, &a, argv[1], strtoul(argv[2], NULL, 10), &x.e));
+    PQ_TRY(load_vocab(&x.v, &a, argv[1], strtoul(argv[2], NULL, 10), &x.e));
     double t1 = pq_now();
-    PQ_TRY(pq_tokenizer_new(&x.t, &v, &x.e));
+    PQ_TRY(pq_tokenizer_new(&x.t, &x.v, &x.e));
     if (!strcmp(argv[3], "time"))
         printf("read %.1f ms, made %.1f ms\n", 1e3 * (t1 - t0), 1e3 * (pq_now() - t1));
     x.flags = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0;
