@@ -3,13 +3,13 @@
 # well (`setup.sh cross`) needs on Debian, Ubuntu and their kin. Quick and silent when nothing is missing. SPDX-License-Identifier: MIT
 set -eu
 
-build_packages="cmake ninja-build gcc g++ pkg-config libjansson-dev libpcre2-dev
+build_packages="cmake ninja-build gcc g++ pkg-config libexpat1-dev libjansson-dev libpcre2-dev
 protobuf-c-compiler libprotobuf-c-dev"
 test_packages="libcmocka-dev python3 python3-venv git clang"
 # Wanted by some tests, which are left out where the distribution lacks them.
 optional_packages="clang-format-14 libclang-rt-dev"
 cross_packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static protobuf-c-compiler
-libjansson-dev:arm64 libpcre2-dev:arm64 libcmocka-dev:arm64 libprotobuf-c-dev:arm64"
+libexpat1-dev:arm64 libjansson-dev:arm64 libpcre2-dev:arm64 libcmocka-dev:arm64 libprotobuf-c-dev:arm64"
 
 say() {
     printf 'setup: %s\n' "$*"
@@ -69,7 +69,7 @@ esac
 
 if ! command -v apt-get >/dev/null; then
     say "no apt-get here. Needed: a C17 compiler, CMake >= 3.25, Ninja, pkg-config, Jansson >= 2.13,"
-    say "PCRE2, protobuf-c with its compiler"
+    say "Expat, PCRE2, protobuf-c with its compiler"
     say "(and for the tests: cmocka, Python >= 3.10 with venv, git, clang). Going on without."
     exit 0
 fi

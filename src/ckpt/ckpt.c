@@ -9,10 +9,8 @@
 
 /* In order of preference where a folder could be several. */
 static const struct pq_ckpt_kind *const kinds[] = {
-    &pq_ckpt_kind_safetensors,
-    &pq_ckpt_kind_torch,
-    &pq_ckpt_kind_gguf,
-    &pq_ckpt_kind_onnx,
+    &pq_ckpt_kind_safetensors, &pq_ckpt_kind_torch, &pq_ckpt_kind_gguf,
+    &pq_ckpt_kind_onnx,        &pq_ckpt_kind_ov,
 };
 
 static struct pq_ckpt_files *files_of(const struct pq_ckpt *c)
@@ -98,17 +96,21 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct pq_stored *)a)->name, ((const struct pq_stored *)b)->name);
 }
 
-static int sort(struct pq_ckpt *c, struct pq_err *e)
+static int sort(struct pq_ckpt *c, bool names_repeat, struct pq_err *e)
 {
+    size_t kept = 0;
     if (!c->n_tensors)
         return pq_fail(e, PQ_EFORMAT, "%s: holds no tensors", c->path);
     qsort(c->tensor, c->n_tensors, sizeof *c->tensor, by_name);
-    for (size_t i = 1; i < c->n_tensors; i++) {
-        const struct pq_stored *a = &c->tensor[i - 1], *b = &c->tensor[i];
-        if (!strcmp(a->name, b->name))
+    for (size_t i = 0; i < c->n_tensors; i++) {
+        const struct pq_stored *a = kept ? &c->tensor[kept - 1] : NULL, *b = &c->tensor[i];
+        if (!a || strcmp(a->name, b->name))
+            c->tensor[kept++] = *b;
+        else if (!names_repeat)
             return pq_fail(e, PQ_EFORMAT, "%s: tensor %s is there twice: in %s and in %s", c->path,
                            a->name, a->file, b->file);
     }
+    c->n_tensors = kept;
     return PQ_OK;
 }
 
@@ -140,8 +142,10 @@ static int choose(const struct pq_ckpt_kind **kind, struct pq_ckpt_source *s, st
     return pq_fail(
         e, PQ_EFORMAT,
         s->folder
-            ? "%s: holds no model.safetensors, pytorch_model.bin or .gguf file, nor model.onnx"
-            : "%s: is neither a safetensors, a PyTorch nor a GGUF file, nor an ONNX model",
+            ? "%s: holds no model.safetensors, pytorch_model.bin or .gguf file, nor model.onnx or "
+              "openvino_model.xml"
+            : "%s: is neither a safetensors, a PyTorch nor a GGUF file, nor an ONNX or OpenVINO "
+              "model",
         s->path);
 }
 
@@ -151,7 +155,7 @@ static int open_as(struct pq_ckpt *c, const struct pq_ckpt_kind *kind, bool fold
     int rc = PQ_OK;
     const struct pq_ckpt_files *f = files_of(c);
     PQ_TRY(kind->open(c, folder, e));
-    PQ_TRY(sort(c, e));
+    PQ_TRY(sort(c, kind->names_repeat, e));
     if (f->index)
         PQ_TRY(pq_ckpt_check_index(c, f->index_path, json_object_get(f->index, "weight_map"), e));
 out:

@@ -1,7 +1,7 @@
 /*
  * A checkpoint's stored arrays by name, as borrowed views into mapped files; nothing is copied and
  * nothing is known of networks. Kinds: a safetensors file or folder (sharded or not), a folder of
- * PyTorch .bin files, a GGUF file (or the first of a split set), an ONNX model.
+ * PyTorch .bin files, a GGUF file (or the first of a split set), an ONNX model, an OpenVINO model.
  * SPDX-License-Identifier: MIT
  */
 #ifndef PQ_CKPT_CKPT_H
@@ -10,6 +10,7 @@
 #include "base/fs.h"
 #include "quant/scheme.h"
 #include "wire/gguf_wire.h"
+#include "wire/ir.h"
 #include "wire/onnx_wire.h"
 
 #define PQ_MAX_DIMS 8
@@ -24,16 +25,24 @@ struct pq_stored {
     uint64_t bytes; /* checked: equals what shape and scheme need */
 };
 
+/* Constants of types that no pq_stored can have (4 bits) are only here. */
+struct pq_ckpt_ir {
+    struct pq_ir graph;
+    struct pq_ir_const *constant; /* [n_layers]: without data where a layer is none */
+    const char *path, *file;      /* of the document; base name of the data's */
+};
+
 struct pq_ckpt {
     struct pq_arena arena;
     const char *path;
-    const char *kind;         /* "safetensors", "torch", "gguf", "onnx" */
+    const char *kind;         /* "safetensors", "torch", "gguf", "onnx", "openvino" */
     struct pq_stored *tensor; /* sorted by name */
     size_t n_tensors;
-    uint64_t file_bytes;  /* of all weight files together */
-    struct pq_gguf *gguf; /* metadata of a GGUF; NULL otherwise */
-    struct pq_onnx *onnx; /* graph and metadata of an ONNX model; NULL otherwise */
-    void *priv;           /* mappings */
+    uint64_t file_bytes;   /* of all weight files together */
+    struct pq_gguf *gguf;  /* metadata of a GGUF; NULL otherwise */
+    struct pq_onnx *onnx;  /* graph and metadata of an ONNX model; NULL otherwise */
+    struct pq_ckpt_ir *ir; /* graph and constants of an OpenVINO model; NULL otherwise */
+    void *priv;            /* mappings */
 };
 
 /* path: a folder or a file. Every offset, length, shape and count has been checked on success. */

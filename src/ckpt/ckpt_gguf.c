@@ -182,4 +182,4 @@ static bool probe(const struct pq_ckpt_source *s)
     return pq_dir_each(s->path, any_model, &any, NULL) >= 0 && any;
 }
 
-const struct pq_ckpt_kind pq_ckpt_kind_gguf = {"gguf", probe, open_gguf};
+const struct pq_ckpt_kind pq_ckpt_kind_gguf = {.name = "gguf", .probe = probe, .open = open_gguf};

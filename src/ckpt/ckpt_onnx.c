@@ -80,4 +80,4 @@ static bool probe(const struct pq_ckpt_source *s)
     return s->folder ? pq_ckpt_folder_has(s->path, MODEL) : pq_ckpt_ends_with(s->path, ".onnx");
 }
 
-const struct pq_ckpt_kind pq_ckpt_kind_onnx = {"onnx", probe, open_onnx};
+const struct pq_ckpt_kind pq_ckpt_kind_onnx = {.name = "onnx", .probe = probe, .open = open_onnx};

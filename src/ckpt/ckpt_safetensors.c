@@ -90,4 +90,5 @@ static bool probe(const struct pq_ckpt_source *s)
     return found || (pq_dir_each(s->path, find_model, &found, NULL) >= 0 && found);
 }
 
-const struct pq_ckpt_kind pq_ckpt_kind_safetensors = {"safetensors", probe, open_safetensors};
+const struct pq_ckpt_kind pq_ckpt_kind_safetensors = {
+    .name = "safetensors", .probe = probe, .open = open_safetensors};

@@ -131,4 +131,5 @@ static bool probe(const struct pq_ckpt_source *s)
     return pq_ckpt_folder_has(s->path, INDEX) || pq_ckpt_folder_has(s->path, SINGLE);
 }
 
-const struct pq_ckpt_kind pq_ckpt_kind_torch = {"torch", probe, open_torch};
+const struct pq_ckpt_kind pq_ckpt_kind_torch = {
+    .name = "torch", .probe = probe, .open = open_torch};

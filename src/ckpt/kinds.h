@@ -20,10 +20,11 @@ struct pq_ckpt_kind {
     const char *name;
     bool (*probe)(const struct pq_ckpt_source *s);
     int (*open)(struct pq_ckpt *c, bool folder, struct pq_err *e); /* adds all tensors */
+    bool names_repeat; /* arrays are told apart by other means: one of each name is kept */
 };
 
 extern const struct pq_ckpt_kind pq_ckpt_kind_safetensors, pq_ckpt_kind_torch, pq_ckpt_kind_gguf,
-    pq_ckpt_kind_onnx;
+    pq_ckpt_kind_onnx, pq_ckpt_kind_ov;
 
 /* Maps a file of the checkpoint; the checkpoint closes it. m->path lives as long as c. */
 int pq_ckpt_map(struct pq_ckpt *c, const char *path, struct pq_map *m, struct pq_err *e);

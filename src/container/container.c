@@ -5,7 +5,8 @@
 
 /* The most particular probe first: an MLX folder looks like a Hugging Face folder too. */
 const struct pq_container *const pq_containers[] = {&pq_container_gguf, &pq_container_mlx,
-                                                    &pq_container_onnx, &pq_container_hf, NULL};
+                                                    &pq_container_onnx, &pq_container_ov,
+                                                    &pq_container_hf,   NULL};
 
 const char *pq_precision_name(enum pq_precision p)
 {

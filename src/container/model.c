@@ -21,7 +21,7 @@ static int no_container(const char *path, struct pq_err *e)
     return pq_fail(e, PQ_EFORMAT,
                    "%s: not a model that phiq reads: neither a GGUF file, nor a folder with "
                    "config.json beside *.safetensors or pytorch_model*.bin, nor one with "
-                   "genai_config.json beside model.onnx",
+                   "genai_config.json beside model.onnx, nor one with openvino_model.xml",
                    path);
 }
 

@@ -84,4 +84,28 @@ struct pq_ir {
 /* Appends the whole document. */
 int pq_ir_put(struct pq_buf *b, const struct pq_ir *m, struct pq_err *e) PQ_MUST_CHECK;
 
+/* A document to read; path is for messages. */
+struct pq_ir_text {
+    const uint8_t *data;
+    uint64_t size;
+    const char *path;
+};
+/* Layers as they come in the file; every reference leads to an output that is there, in whatever
+ * order, so that a hostile graph may run in circles. Types that are not known become PQ_IR_NONE. */
+int pq_ir_parse(struct pq_ir *m, struct pq_arena *a, const struct pq_ir_text *text,
+                struct pq_err *e) PQ_MUST_CHECK;
+
+const char *pq_ir_attr(const struct pq_ir_layer *l, const char *key); /* NULL if missing */
+const char *pq_ir_info(const struct pq_ir *m, const char *key);
+
+/* What a layer of type Const says of its data. */
+struct pq_ir_const {
+    struct pq_ir_value v; /* dimensions are sizes; PQ_IR_NONE when the type is not known */
+    const char *type_name;
+    uint64_t offset, bytes; /* in the .bin file; as many as v takes where its type has a size */
+    const uint8_t *data;    /* for the caller to set */
+};
+int pq_ir_const(struct pq_ir_const *c, const struct pq_ir_layer *l, const struct pq_ir_text *text,
+                uint64_t file_size, struct pq_err *e) PQ_MUST_CHECK;
+
 #endif

@@ -83,7 +83,7 @@ def includes(root):
 ISO_HEADERS = set("""assert complex ctype errno fenv float inttypes iso646 limits locale math
 setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath
 threads time uchar wchar wctype""".split())
-LIBRARY_HEADERS = {"jansson.h", "pcre2.h", "protobuf-c/protobuf-c.h"}
+LIBRARY_HEADERS = {"expat.h", "jansson.h", "pcre2.h", "protobuf-c/protobuf-c.h"}
 GENERATED = ".pb-c.h"
 KERNEL_HEADERS = {"immintrin.h", "cpuid.h", "arm_neon.h"}
 

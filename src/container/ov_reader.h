@@ -1,0 +1,37 @@
+/*
+ * A folder for OpenVINO being read as a model: shared by the files that do so.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PQ_CONTAINER_OV_READER_H
+#define PQ_CONTAINER_OV_READER_H
+
+#include "container/ov.h"
+
+/* A matrix or vector of the checkpoint as the graph has it. */
+struct pq_ov_entry {
+    const char *name;
+    int n_dims;
+    struct pq_view view;
+};
+
+struct pq_ov_reader {
+    struct pq_model *m;
+    struct pq_arena *a;
+    const struct pq_ckpt_ir *ir;
+    struct pq_shadow shadow;
+    struct pq_ov_entry *entry;
+    size_t n_entries;
+    struct pq_err *e;
+};
+
+/* The matrix that a chain of operators over constants gives: 1 and everything of *t but its name;
+ * 0 when `from` is computed out of the model's inputs; an error when the chain is none that is
+ * read.
+ */
+int pq_ov_matrix(const struct pq_ov_reader *r, struct pq_ir_ref from,
+                 struct pq_ov_entry *t) PQ_MUST_CHECK;
+
+/* The same for a vector of floats: a constant whose last dimension is its only one above 1. */
+bool pq_ov_row(const struct pq_ov_reader *r, struct pq_ir_ref from, struct pq_ov_entry *t);
+
+#endif
