@@ -8,11 +8,23 @@
 
 #include "kern/enc_kquant.h"
 
+/* Steps of the integer scale from the one next to the free scale, in the two tries of a search. */
+struct kscale_steps {
+    int count[2];
+    float s[2][8];
+};
+
+/* Few and coarse codes need more of them, most of all where some columns hardly count. */
+static const struct kscale_steps kscale_far = {
+    {8, 8}, {{0, -2, 2, -4, 4, -6, 6, -8}, {0, -1, 1, -2, 2, -3, 3, -4}}};
+static const struct kscale_steps kscale_near = {{2, 4}, {{0, -3}, {0, 1, -1, 2}}};
+
 struct kscale_kind {
     int n;             /* weights in a sub-block */
     int places;        /* candidates for a free scale */
     struct fit_grid g; /* codes */
     float lo, hi;      /* integer scales */
+    const struct kscale_steps *steps;
 };
 
 /* Candidates for stored blocks: lanes are sub-blocks, those of a super-block have the same half. */
@@ -69,27 +81,18 @@ static inline pq_v16 kscale_units(const struct kscale_kind *k, bool search, pq_v
     return v16_load(f);
 }
 
-/* Steps of the integer scale; the second try starts from better scales, and is what remains. */
-struct kscale_steps {
-    int count;
-    float s[4];
-};
-
-static const struct kscale_steps kscale_first = {2, {0, -3}};
-static const struct kscale_steps kscale_second = {4, {0, 1, -1, 2}};
-
 /* The best integer scales around free ones, for the half of b. */
-FIT_INLINE void kscale_try(struct kscale_kind k, const struct kscale_steps *steps,
-                           const struct many *r, pq_v16 scales, struct kscale *b)
+FIT_INLINE void kscale_try(struct kscale_kind k, int turn, const struct many *r, pq_v16 scales,
+                           struct kscale *b)
 {
     pq_v16 lo = v16_set(k.lo), hi = v16_set(k.hi);
     pq_v16 mid = v16_round(v16_clamp(v16_mul(scales, fit_inverses(b->d)), lo, hi));
     b->err = v16_set(1e30f);
     b->s = v16_set(0.0f);
-    for (int c = 0; c < steps->count; c += 2) {
+    for (int c = 0; c < k.steps->count[turn]; c += 2) {
         pq_v16 s[2], scale[2], err[2];
         for (int i = 0; i < 2; i++) {
-            s[i] = v16_clamp(v16_add(mid, v16_set(steps->s[c + i])), lo, hi);
+            s[i] = v16_clamp(v16_add(mid, v16_set(k.steps->s[turn][c + i])), lo, hi);
             scale[i] = v16_mul(s[i], b->d);
         }
         many_scale_errors(k.g, r, k.n, scale, err);
@@ -120,9 +123,9 @@ FIT_INLINE struct kscale kscale_search(struct kscale_kind k, const float *places
     pq_v16 scales = many_scales(k.g, r, k.n, places, k.places);
     struct kscale b, best;
     best.d = many_half(r, kscale_units(&k, true, scales));
-    kscale_try(k, &kscale_first, r, scales, &best);
+    kscale_try(k, 0, r, scales, &best);
     b = kscale_refit(k, r, &best, &scales);
-    kscale_try(k, &kscale_second, r, scales, &b);
+    kscale_try(k, 1, r, scales, &b);
     best.d = v16_if_less(b.err, best.err, b.d, best.d);
     best.s = v16_if_less(b.err, best.err, b.s, best.s);
     return best;
@@ -186,7 +189,7 @@ static void put_q3_k(const struct kscale_out *o, uint8_t *out)
 static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
 {
     static const float places[PLACES] = {-4.45f, -4.2f, -4.0f, -3.75f, -3.4f, -2.3f, 2.92f, 3.19f};
-    const struct kscale_kind k = {16, PLACES, {-4.0f, 3.0f, false}, -32.0f, 31.0f};
+    const struct kscale_kind k = {16, PLACES, {-4.0f, 3.0f, false}, -32.0f, 31.0f, &kscale_far};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 110) {
         struct kscale_out o[2];
@@ -220,7 +223,7 @@ static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
 {
     static const float places[] = {-32.4f, -32.0f, -30.0f, -28.0f, -26.0f,
                                    27.12f, 29.06f, 31.0f,  -24.0f, 25.19f};
-    const struct kscale_kind k = {16, 10, {-32.0f, 31.0f, false}, -128.0f, 127.0f};
+    const struct kscale_kind k = {16, 10, {-32.0f, 31.0f, false}, -128.0f, 127.0f, &kscale_near};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 210) {
         struct kscale_out o[2];
@@ -245,7 +248,7 @@ static void put_iq4_xs(const struct kscale_out *o, uint8_t *out)
 
 static void enc_iq4_xs(const struct pq_encode_in *in, void *const part[])
 {
-    const struct kscale_kind k = {32, PLACES, {0.0f, 0.0f, true}, -32.0f, 31.0f};
+    const struct kscale_kind k = {32, PLACES, {0.0f, 0.0f, true}, -32.0f, 31.0f, &kscale_far};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols;) {
         struct kscale_out o[2];
