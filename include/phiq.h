@@ -69,6 +69,9 @@ struct pq_quantize_options {
     const char *precision;    /* "int4" (default), "int8", "fp16", "bf16", "fp32" */
     const char *scheme;       /* "q4_k_m", or per target "gguf:q4_k_m,mlx:affine4g64" */
     const char *solver;       /* "search" (default) or "rtn" */
+    int group_size;           /* weights per scale; -1 = a whole row, 0 = the precision's usual */
+    int symmetry;             /* +1 symmetric, -1 with zero points, 0 = the precision's usual */
+    double ratio;             /* share of 4-bit layers' weights that stay 4-bit; 0 = all of them */
     const char *embed, *head; /* scheme of the embedding / output head, instead of the recipe's */
     const char *const *rule;  /* "PATTERN=SCHEME" or "TARGET:PATTERN=SCHEME", first match wins */
     size_t n_rules;

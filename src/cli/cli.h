@@ -20,6 +20,9 @@ struct pq_args {
     size_t n_rules;
     uint64_t split, ram, tokens;
     uint64_t threads;
+    int group_size;
+    double ratio;
+    bool sym, asym;
     bool force, dry_run, quiet, json, tensors, help;
 };
 
@@ -34,7 +37,15 @@ struct pq_verb {
 extern const struct pq_verb pq_verbs[]; /* ended by name NULL */
 const struct pq_verb *pq_verb_find(const char *name);
 
-enum pq_opt_kind { PQ_OPT_FLAG, PQ_OPT_STR, PQ_OPT_LIST, PQ_OPT_SIZE, PQ_OPT_COUNT };
+enum pq_opt_kind {
+    PQ_OPT_FLAG,
+    PQ_OPT_STR,
+    PQ_OPT_LIST,
+    PQ_OPT_SIZE,
+    PQ_OPT_COUNT,
+    PQ_OPT_GROUP,   /* int: above zero, or -1 */
+    PQ_OPT_FRACTION /* double: above zero, at most 1 */
+};
 
 struct pq_opt {
     const char *name; /* without the dashes */

@@ -116,6 +116,9 @@ int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
     o.imatrix = a->imatrix;
     o.context = a->context;
     o.provider = a->provider;
+    o.group_size = a->group_size;
+    o.symmetry = a->sym ? 1 : a->asym ? -1 : 0;
+    o.ratio = a->ratio;
     o.name = a->name;
     o.split_max_bytes = a->split;
     o.threads = (int)a->threads;

@@ -9,13 +9,21 @@
 
 const struct pq_opt pq_opts[] = {
     {"to", 0, PQ_OPT_STR, AT(to), "LIST", " quantize ",
-     "containers to write, separated by commas: gguf, mlx, onnx (default: all)"},
+     "containers to write, separated by commas: gguf, mlx, onnx, openvino (default: all)"},
     {"out", 'o', PQ_OPT_STR, AT(out), "DIR", " quantize ",
-     "output folder; receives DIR/gguf/NAME-SCHEME.gguf, DIR/mlx/, DIR/onnx/"},
+     "output folder; receives DIR/gguf/NAME-SCHEME.gguf, DIR/mlx/, DIR/onnx/, "
+     "DIR/openvino/"},
     {"precision", 'p', PQ_OPT_STR, AT(precision), "P", " quantize ",
      "int4 (default), int8, fp16, bf16 or fp32: each container's usual scheme"},
     {"scheme", 's', PQ_OPT_STR, AT(scheme), "S", " quantize ",
      "a scheme by name, per container: gguf:q4_k_m,onnx:int4_down (see phiq schemes)"},
+    {"group-size", 'g', PQ_OPT_GROUP, AT(group_size), "N", " quantize ",
+     "weights per scale: 32, 64, 128..., or -1 for a scale per row (default: the precision's "
+     "usual)"},
+    {"sym", 0, PQ_OPT_FLAG, AT(sym), NULL, " quantize ", "scales only, no zero points"},
+    {"asym", 0, PQ_OPT_FLAG, AT(asym), NULL, " quantize ", "scales and zero points"},
+    {"ratio", 0, PQ_OPT_FRACTION, AT(ratio), "R", " quantize ",
+     "share of the weights in 4-bit layers that stay 4-bit; the layers that lose most take 8"},
     {"tensor", 't', PQ_OPT_LIST, AT(rule), "PATTERN=S", " quantize ",
      "scheme for tensors whose name matches (* and ?); repeatable, first match wins"},
     {"embed", 0, PQ_OPT_STR, AT(embed), "S", " quantize ", "scheme of the token embedding"},
@@ -138,6 +146,27 @@ static int parse_count(uint64_t *out, const char *opt, const char *text, struct 
     return PQ_OK;
 }
 
+static int parse_group(int *out, const char *opt, const char *text, struct pq_err *e)
+{
+    char *end;
+    long v = strtol(text, &end, 10);
+    if (end == text || *end || (v < 1 && v != -1) || v > 1000000)
+        return pq_fail(e, PQ_EINVAL, "--%s %s: expected a number of weights, or -1 for whole rows",
+                       opt, text);
+    *out = (int)v;
+    return PQ_OK;
+}
+
+static int parse_fraction(double *out, const char *opt, const char *text, struct pq_err *e)
+{
+    char *end;
+    double v = strtod(text, &end);
+    if (end == text || *end || !(v > 0 && v <= 1))
+        return pq_fail(e, PQ_EINVAL, "--%s %s: expected a number above 0 and at most 1", opt, text);
+    *out = v;
+    return PQ_OK;
+}
+
 static int add_to_list(struct pq_args *a, const char *value, struct pq_err *e)
 {
     if (a->n_rules == PQ_MAX_RULES)
@@ -162,6 +191,10 @@ static int store(struct pq_args *a, const struct pq_opt *o, const char *value, s
         return parse_size((uint64_t *)field, o->name, value, e);
     case PQ_OPT_COUNT:
         return parse_count((uint64_t *)field, o->name, value, e);
+    case PQ_OPT_GROUP:
+        return parse_group((int *)field, o->name, value, e);
+    case PQ_OPT_FRACTION:
+        return parse_fraction((double *)field, o->name, value, e);
     }
     return PQ_OK;
 }

@@ -32,6 +32,12 @@ static struct wish wish_for(const struct pq_request *r, const struct pq_network 
     return (struct wish){0};
 }
 
+bool pq_container_is_named(const struct pq_request *r, const struct pq_network *net,
+                           const struct pq_tensor *t)
+{
+    return wish_for(r, net, t).scheme != NULL;
+}
+
 static const struct pq_scheme *named(const struct pq_container *c, const struct wish *w,
                                      const struct pq_tensor *t, struct pq_err *e)
 {
@@ -94,5 +100,6 @@ int pq_choose(const struct pq_container *c, const struct pq_model *m, const stru
     int rc = check_rules(m, r, e);
     for (size_t i = 0; rc >= 0 && i < m->net.n_tensors; i++)
         rc = choose_one(c, m, r, i, &choice[i], e);
-    return rc;
+    const bool mixed = r->ratio > 0 && r->ratio < 1;
+    return rc >= 0 && mixed ? pq_container_ratio(c, m, r, choice, e) : rc;
 }

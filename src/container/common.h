@@ -18,6 +18,17 @@ bool pq_container_same_word(const char *a, const char *b); /* ASCII case does no
  * and the last eighth and every third in between. */
 bool pq_container_more_bits(int layer, uint32_t n_layers);
 
+/* Did the user name this tensor's scheme? */
+bool pq_container_is_named(const struct pq_request *r, const struct pq_network *net,
+                           const struct pq_tensor *t);
+/* Moves the 4-bit matrices that lose most to the container's usual 8 bits, until no more than
+ * r->ratio of the weights in 4-bit matrices are left in 4 bits. What is lost is measured on rows of
+ * each matrix: the squared error of its 4-bit form over the squared weights, inputs weighted by the
+ * importance matrix where there is one. */
+int pq_container_ratio(const struct pq_container *c, const struct pq_model *m,
+                       const struct pq_request *r, const struct pq_scheme **choice,
+                       struct pq_err *e) PQ_MUST_CHECK;
+
 /* Sizes of a planned item from its tensor and scheme; its parts are not placed yet. */
 void pq_container_measure(struct pq_item *it, const struct pq_tensor *t, size_t index,
                           const struct pq_scheme *s);

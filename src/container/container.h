@@ -32,6 +32,7 @@ struct pq_request {
     const char *provider;           /* ONNX: "cpu", "cuda", ...; NULL = cpu */
     uint64_t split_max_bytes;       /* GGUF shards; 0 = one file */
     const float *const *importance; /* [n_tensors], each [cols] or NULL; NULL = no imatrix */
+    double ratio;                   /* of weights that stay 4-bit; recorded in the file; 0 = all */
     const char *imatrix_name;       /* recorded in the file; NULL = none */
     uint32_t imatrix_entries, imatrix_chunks;
     const char *imatrix_dataset;

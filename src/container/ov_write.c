@@ -104,6 +104,11 @@ static const char *mode_of(const struct pq_scheme *s)
     return s->symmetric ? "int8_sym" : "int8_asym";
 }
 
+static double ratio_of(const struct pq_request *r)
+{
+    return r->ratio > 0 ? r->ratio : 1;
+}
+
 static void add_compression(struct layout *l, const struct pq_scheme *base)
 {
     struct pq_ov *g = &l->b.g;
@@ -115,7 +120,7 @@ static void add_compression(struct layout *l, const struct pq_scheme *base)
     pq_ov_info(g, "nncf/weight_compression/group_size",
                base->group ? pq_ov_name(g, "%u", base->group) : "-1");
     pq_ov_info(g, "nncf/weight_compression/mode", mode_of(base));
-    pq_ov_info(g, "nncf/weight_compression/ratio", "1.0");
+    pq_ov_info(g, "nncf/weight_compression/ratio", pq_ov_name(g, "%g", ratio_of(l->r)));
     pq_ov_info(g, "nncf/weight_compression/scale_estimation", "False");
 }
 
@@ -166,7 +171,7 @@ static json_t *optimum_config(const struct layout *l)
         json_object_set_new(j, "quantization_config",
                             json_pack("{s:i, s:b, s:i, s:f, s:s}", "bits", base->bits, "sym",
                                       (int)base->symmetric, "group_size",
-                                      base->group ? (int)base->group : -1, "ratio", 1.0,
+                                      base->group ? (int)base->group : -1, "ratio", ratio_of(l->r),
                                       "quant_method", "default"));
     return j;
 }

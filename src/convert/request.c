@@ -73,6 +73,43 @@ static int precision_of(enum pq_precision *p, const char *name, struct pq_err *e
                    "unknown precision \"%s\": expected int4, int8, fp16, bf16 or fp32", name);
 }
 
+/* The recipe like `usual` but with other groups, or with or without zero points; NULL if none. */
+static const struct pq_recipe *adjusted(const struct pq_container *c, const char *usual,
+                                        const struct pq_quantize_options *o)
+{
+    const struct pq_recipe *r = usual ? pq_recipe_find(c, usual) : NULL;
+    const struct pq_scheme *like = r ? pq_scheme_find(r->base) : NULL;
+    if (!like || (!o->group_size && !o->symmetry))
+        return r;
+    const bool symmetric = o->symmetry ? o->symmetry > 0 : like->symmetric;
+    const uint32_t group = o->group_size > 0 ? (uint32_t)o->group_size
+                           : o->group_size   ? 0
+                                             : like->group;
+    for (r = c->recipes; r->name; r++) {
+        const struct pq_scheme *s = pq_scheme_find(r->base);
+        if (s->family != PQ_FAM_FLOAT && s->bits == like->bits && s->group == group &&
+            s->symmetric == symmetric)
+            return r;
+    }
+    return NULL;
+}
+
+static int no_recipe(struct pq_run *r, const struct pq_container *c, const char *name,
+                     struct pq_err *e)
+{
+    const struct pq_quantize_options *o = r->opt;
+    const char *p = o->precision ? o->precision : "int4";
+    if (name || (!o->group_size && !o->symmetry))
+        return pq_fail(e, PQ_EINVAL, "%s has no scheme \"%s\": it has %s", c->name, name ? name : p,
+                       recipe_names(&r->arena, c));
+    return pq_fail(e, PQ_EINVAL, "%s has no %s scheme with this group size%s: it has %s", c->name,
+                   p,
+                   o->symmetry > 0   ? " and without zero points"
+                   : o->symmetry < 0 ? " and with zero points"
+                                     : "",
+                   recipe_names(&r->arena, c));
+}
+
 static int pick_recipe(struct pq_run *r, struct pq_target *t, struct pq_err *e)
 {
     const struct pq_quantize_options *o = r->opt;
@@ -80,18 +117,13 @@ static int pick_recipe(struct pq_run *r, struct pq_target *t, struct pq_err *e)
     while ((word = next_word(&r->arena, &list)))
         if ((mine = for_target(t->container, word)) && !name)
             name = mine;
-    if (!name) {
-        enum pq_precision p = PQ_INT4;
-        int rc = precision_of(&p, o->precision ? o->precision : "int4", e);
-        if (rc < 0)
-            return rc;
-        name = t->container->usual[p];
-    }
-    t->request.recipe = name ? pq_recipe_find(t->container, name) : NULL;
-    if (!t->request.recipe)
-        return pq_fail(e, PQ_EINVAL, "%s has no scheme \"%s\": it has %s", t->container->name,
-                       name ? name : o->precision, recipe_names(&r->arena, t->container));
-    return PQ_OK;
+    enum pq_precision p = PQ_INT4;
+    int rc = name ? PQ_OK : precision_of(&p, o->precision ? o->precision : "int4", e);
+    if (rc < 0)
+        return rc;
+    t->request.recipe = name ? pq_recipe_find(t->container, name)
+                             : adjusted(t->container, t->container->usual[p], o);
+    return t->request.recipe ? PQ_OK : no_recipe(r, t->container, name, e);
 }
 
 /* Splits "PATTERN=SCHEME" at the last '='. */
@@ -152,6 +184,7 @@ static int fill_request(struct pq_run *r, struct pq_target *t, struct pq_err *e)
     q->split_max_bytes = o->split_max_bytes;
     q->model_name = o->name;
     q->provider = o->provider;
+    q->ratio = o->ratio;
     q->solver = r->solver;
     q->context = !o->context                    ? PQ_CONTEXT_AUTO
                  : !strcmp(o->context, "short") ? PQ_CONTEXT_SHORT
