@@ -1,7 +1,7 @@
 /* Constants of IR documents, and looking things up in them, see ir.h. SPDX-License-Identifier: MIT
  */
 #include "base/num.h"
-#include "wire/ir.h"
+#include "wire/ir_inside.h"
 
 #include <inttypes.h>
 
@@ -34,9 +34,15 @@ static bool take_number(const char **s, uint64_t *v)
     return some;
 }
 
-static bool whole_number(const char *s, uint64_t *v)
+bool pq_ir_number(const char *s, uint64_t *v)
 {
-    return s && take_number(&s, v) && !*s;
+    return take_number(&s, v) && !*s;
+}
+
+static bool number_of(const struct pq_ir_layer *l, const char *key, uint64_t *v)
+{
+    const char *s = pq_ir_attr(l, key);
+    return s && pq_ir_number(s, v);
 }
 
 /* "496, 256"; nothing at all is a scalar. */
@@ -73,8 +79,7 @@ int pq_ir_const(struct pq_ir_const *c, const struct pq_ir_layer *l, const struct
     const char *type = pq_ir_attr(l, "element_type"), *shape = pq_ir_attr(l, "shape");
     uint64_t need;
     *c = (struct pq_ir_const){.type_name = type};
-    if (!type || !shape || !whole_number(pq_ir_attr(l, "offset"), &c->offset) ||
-        !whole_number(pq_ir_attr(l, "size"), &c->bytes))
+    if (!type || !shape || !number_of(l, "offset", &c->offset) || !number_of(l, "size", &c->bytes))
         return pq_fail(e, PQ_EFORMAT,
                        "%s: constant %s lacks its element_type, shape, offset or size, or they "
                        "are no numbers",

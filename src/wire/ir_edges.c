@@ -1,6 +1,6 @@
-/* Edges of IR documents: from numbers of layers and ports to references, see ir_edges.h.
+/* Edges of IR documents: from numbers of layers and ports to references, see ir_inside.h.
  * SPDX-License-Identifier: MIT */
-#include "wire/ir_edges.h"
+#include "wire/ir_inside.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,13 +1,11 @@
 /*
- * OpenVINO IR documents into plain structs, see ir.h. Expat reads the XML; a document type, and
- * with it every entity but XML's own, is refused. What an element means follows from the element
- * around it; those that nobody needs are passed over with all they hold.
+ * OpenVINO IR documents into plain structs, see ir.h. What an element means follows from
+ * the element around it; those that nobody needs are passed over with all they hold.
  * SPDX-License-Identifier: MIT
  */
 #include "base/num.h"
-#include "wire/ir_edges.h"
-
-#include <expat.h>
+#include "wire/ir_inside.h"
+#include "wire/xml.h"
 
 #include <inttypes.h>
 
@@ -15,9 +13,7 @@
 #define MAX_LAYERS (1u << 20)
 #define MAX_EDGES (1u << 22)
 #define MAX_PORTS 1024u /* of one layer: finding one is linear */
-#define MAX_DEPTH 64    /* of elements */
 #define MAX_KEY 256     /* of a remark's path */
-#define CHUNK (1u << 20)
 
 enum element {
     DOCUMENT,
@@ -41,42 +37,18 @@ struct list {
 };
 
 struct parser {
-    XML_Parser xml;
+    struct pq_xml xml;
     struct pq_ir *m;
     struct pq_arena *a;
-    const char *path;
-    struct pq_err *e;
-    int rc;
-    enum element open[MAX_DEPTH];
-    const char *key[MAX_DEPTH]; /* paths of open remarks */
-    int depth;
+    enum element open[PQ_XML_MAX_DEPTH];
+    const char *key[PQ_XML_MAX_DEPTH];             /* paths of open remarks */
     struct list layers, nodes, ports, edges, info; /* pq_ir_layer, node, uint64_t, edge, attr */
     struct list values;                            /* outputs of the open layer */
     char dim[24];                                  /* text of the open dim */
     size_t dim_len;
 };
 
-#define FAIL(p, code, ...) stop(p, fail_at(p, code, pq_arena_printf((p)->a, __VA_ARGS__)))
-
-static int fail_at(struct parser *p, int code, const char *what)
-{
-    if (!what)
-        return pq_fail(p->e, PQ_ENOMEM, "%s: out of memory", p->path);
-    return pq_fail(p->e, code, "%s: line %lu: %s", p->path,
-                   (unsigned long)XML_GetCurrentLineNumber(p->xml), what);
-}
-
-/* Expat may still call some handlers: each looks at rc first. */
-static void stop(struct parser *p, int rc)
-{
-    p->rc = rc;
-    XML_StopParser(p->xml, XML_FALSE);
-}
-
-static void no_memory(struct parser *p)
-{
-    stop(p, pq_fail(p->e, PQ_ENOMEM, "%s: out of memory", p->path));
-}
+#define FAIL(p, ...) pq_xml_fail(&(p)->xml, __VA_ARGS__)
 
 /* A zeroed item at the end; NULL when memory is out. */
 static void *push(struct parser *p, struct list *l, size_t size)
@@ -85,7 +57,7 @@ static void *push(struct parser *p, struct list *l, size_t size)
         const size_t max = l->max ? 2 * l->max : 64;
         void *item = pq_realloc(l->item, max, size);
         if (!item) {
-            no_memory(p);
+            pq_xml_no_memory(&p->xml);
             return NULL;
         }
         l->item = item;
@@ -100,40 +72,21 @@ static const char *keep(struct parser *p, const char *s)
 {
     const char *copy = pq_arena_strdup(p->a, s);
     if (!copy)
-        no_memory(p);
+        pq_xml_no_memory(&p->xml);
     return copy;
 }
 
 /* ---- attributes ---- */
 
-static const char *find(const char **atts, const char *key)
-{
-    for (; *atts; atts += 2)
-        if (!strcmp(*atts, key))
-            return atts[1];
-    return NULL;
-}
-
-static bool number(const char *s, uint64_t *v)
-{
-    *v = 0;
-    if (!*s)
-        return false;
-    for (; *s >= '0' && *s <= '9'; s++)
-        if (!pq_mul_u64(*v, 10, v) || !pq_add_u64(*v, (uint64_t)(*s - '0'), v))
-            return false;
-    return !*s;
-}
-
 static bool need_number(struct parser *p, const char *element, const char **atts, const char *key,
                         uint64_t *v)
 {
-    const char *s = find(atts, key);
+    const char *s = pq_xml_attr(atts, key);
     if (!s)
         FAIL(p, PQ_EFORMAT, "<%s> lacks its %s", element, key);
-    else if (!number(s, v))
+    else if (!pq_ir_number(s, v))
         FAIL(p, PQ_EFORMAT, "<%s>: %s is \"%.40s\", expected a number", element, key, s);
-    return p->rc >= 0;
+    return p->xml.rc >= 0;
 }
 
 /* ---- elements ---- */
@@ -150,7 +103,7 @@ static struct pq_ir_node *last_node(struct parser *p)
 
 static void start_net(struct parser *p, const char **atts)
 {
-    const char *name = find(atts, "name"), *version = find(atts, "version");
+    const char *name = pq_xml_attr(atts, "name"), *version = pq_xml_attr(atts, "version");
     if (!version || strcmp(version, "11"))
         FAIL(p, PQ_EUNSUPPORTED, "version %.20s of OpenVINO's IR is not read, only 11",
              version ? version : "(none)");
@@ -160,8 +113,8 @@ static void start_net(struct parser *p, const char **atts)
 
 static void start_layer(struct parser *p, const char **atts)
 {
-    const char *name = find(atts, "name"), *type = find(atts, "type");
-    const char *version = find(atts, "version");
+    const char *name = pq_xml_attr(atts, "name"), *type = pq_xml_attr(atts, "type");
+    const char *version = pq_xml_attr(atts, "version");
     uint64_t id;
     if (!need_number(p, "layer", atts, "id", &id))
         return;
@@ -192,10 +145,10 @@ static void start_data(struct parser *p, const char **atts)
         n++;
     struct pq_ir_attr *attr = (struct pq_ir_attr *)pq_arena_alloc(p->a, n ? n : 1, sizeof *attr);
     if (!attr) {
-        no_memory(p);
+        pq_xml_no_memory(&p->xml);
         return;
     }
-    for (size_t i = 0; i < n && p->rc >= 0; i++)
+    for (size_t i = 0; i < n && p->xml.rc >= 0; i++)
         attr[i] = (struct pq_ir_attr){keep(p, atts[2 * i]), keep(p, atts[2 * i + 1])};
     l->attr = attr;
     l->n_attr = n;
@@ -203,7 +156,7 @@ static void start_data(struct parser *p, const char **atts)
 
 static void start_layer_remark(struct parser *p, const char **atts)
 {
-    const char *name = find(atts, "name");
+    const char *name = pq_xml_attr(atts, "name");
     if (name && !strcmp(name, "decompression"))
         last_layer(p)->decompression = true;
 }
@@ -242,7 +195,7 @@ static void start_input(struct parser *p, const char **atts)
 
 static void start_output(struct parser *p, const char **atts)
 {
-    const char *type = find(atts, "precision"), *names = find(atts, "names");
+    const char *type = pq_xml_attr(atts, "precision"), *names = pq_xml_attr(atts, "names");
     if (!add_port(p, atts))
         return;
     struct pq_ir_value *v = (struct pq_ir_value *)push(p, &p->values, sizeof *v);
@@ -280,17 +233,17 @@ static void start_edge(struct parser *p, const char **atts)
  * none of an element. */
 static void start_remark(struct parser *p, const char *element, const char **atts)
 {
-    const char *name = find(atts, "name"), *value = find(atts, "value");
-    const char *above = p->open[p->depth - 2] == REMARKS ? p->key[p->depth - 2] : NULL;
+    const char *name = pq_xml_attr(atts, "name"), *value = pq_xml_attr(atts, "value");
+    const char *above = p->open[p->xml.depth - 2] == REMARKS ? p->key[p->xml.depth - 2] : NULL;
     const char *word = name && !strcmp(element, "info") ? name : element;
     if (strlen(word) + (above ? strlen(above) : 0) > MAX_KEY) {
         FAIL(p, PQ_EFORMAT, "a remark's path is longer than %d bytes", MAX_KEY);
         return;
     }
     const char *key = above ? pq_arena_printf(p->a, "%s/%s", above, word) : keep(p, word);
-    p->key[p->depth - 1] = key;
+    p->key[p->xml.depth - 1] = key;
     if (!key)
-        no_memory(p);
+        pq_xml_no_memory(&p->xml);
     if (!key || !value)
         return;
     struct pq_ir_attr *at = (struct pq_ir_attr *)push(p, &p->info, sizeof *at);
@@ -318,36 +271,33 @@ static const struct known {
     {"edge", EDGES, EMPTY, start_edge},
 };
 
-static void on_start(void *user, const char *name, const char **atts)
+static enum element what_is(const struct known **k, enum element within, const char *name)
 {
-    struct parser *p = (struct parser *)user;
-    const enum element within = p->depth ? p->open[p->depth - 1] : DOCUMENT;
-    if (p->rc < 0)
-        return;
-    if (p->depth == MAX_DEPTH) {
-        FAIL(p, PQ_EFORMAT, "elements are nested more than %d deep", MAX_DEPTH);
-        return;
-    }
-    p->open[p->depth] = UNKNOWN;
-    p->key[p->depth++] = NULL;
-    if (within == DOCUMENT && strcmp(name, "net")) {
+    for (size_t i = 0; i < PQ_LEN(known); i++)
+        if (known[i].within == within && !strcmp(known[i].name, name)) {
+            *k = &known[i];
+            return known[i].is;
+        }
+    return within == REMARKS || (within == NET && !strcmp(name, "rt_info")) ? REMARKS : UNKNOWN;
+}
+
+static void on_start(void *ctx, const char *name, const char **atts)
+{
+    struct parser *p = (struct parser *)ctx;
+    const int at = p->xml.depth - 1;
+    const enum element within = at ? p->open[at - 1] : DOCUMENT;
+    const struct known *k = NULL;
+    p->open[at] = what_is(&k, within, name);
+    p->key[at] = NULL;
+    if (k && k->start)
+        k->start(p, atts);
+    else if (within == REMARKS)
+        start_remark(p, name, atts);
+    else if (within == DOCUMENT && !k)
         FAIL(p, PQ_EFORMAT, "<%.40s> instead of <net>: not a model of OpenVINO", name);
-    } else if (within == REMARKS || (within == NET && !strcmp(name, "rt_info"))) {
-        p->open[p->depth - 1] = REMARKS;
-        if (within == REMARKS)
-            start_remark(p, name, atts);
-    } else if (within == LAYER && strstr(name, "body")) {
+    else if (within == LAYER && strstr(name, "body"))
         FAIL(p, PQ_EUNSUPPORTED, "layer %s (%s) has a graph of its own inside, which is not read",
              last_layer(p)->name, last_layer(p)->type);
-    } else {
-        for (size_t i = 0; i < PQ_LEN(known); i++)
-            if (known[i].within == within && !strcmp(known[i].name, name)) {
-                p->open[p->depth - 1] = known[i].is;
-                if (known[i].start)
-                    known[i].start(p, atts);
-                return;
-            }
-    }
 }
 
 /* ---- ends ---- */
@@ -358,7 +308,7 @@ static void end_dim(struct parser *p)
     uint64_t size = 0;
     p->dim[p->dim_len] = 0;
     const bool any = !strcmp(p->dim, "-1");
-    if (!any && (!number(p->dim, &size) || size > INT64_MAX))
+    if (!any && (!pq_ir_number(p->dim, &size) || size > INT64_MAX))
         FAIL(p, PQ_EFORMAT, "<dim> \"%s\" is no size", p->dim);
     else if (v->n_dims == PQ_IR_MAX_DIMS)
         FAIL(p, PQ_EUNSUPPORTED, "layer %s: more than %d dimensions are not read",
@@ -376,7 +326,7 @@ static void end_layer(struct parser *p)
     struct pq_ir_value *out =
         (struct pq_ir_value *)pq_arena_alloc(p->a, l->n_out ? l->n_out : 1, sizeof *out);
     if (!in || !out) {
-        no_memory(p);
+        pq_xml_no_memory(&p->xml);
         return;
     }
     if (l->n_out)
@@ -386,79 +336,41 @@ static void end_layer(struct parser *p)
     last_node(p)->in = in;
 }
 
-static void on_end(void *user, const char *name)
+static void on_end(void *ctx)
 {
-    struct parser *p = (struct parser *)user;
-    (void)name;
-    if (p->rc < 0)
-        return;
-    const enum element was = p->open[--p->depth];
+    struct parser *p = (struct parser *)ctx;
+    const enum element was = p->open[p->xml.depth];
     if (was == DIM)
         end_dim(p);
     else if (was == LAYER)
         end_layer(p);
 }
 
-static void on_text(void *user, const char *s, int n)
+static void on_text(void *ctx, const char *s, int n)
 {
-    struct parser *p = (struct parser *)user;
-    for (int i = 0; p->rc >= 0 && i < n && p->depth && p->open[p->depth - 1] == DIM; i++) {
+    struct parser *p = (struct parser *)ctx;
+    for (int i = 0; i < n && p->xml.depth && p->open[p->xml.depth - 1] == DIM; i++) {
         if (strchr(" \t\r\n", s[i]))
             continue;
-        if (p->dim_len + 1 == sizeof p->dim)
+        if (p->dim_len + 1 == sizeof p->dim) {
             FAIL(p, PQ_EFORMAT, "<dim> of more than %zu characters", sizeof p->dim - 1);
-        else
-            p->dim[p->dim_len++] = s[i];
+            return;
+        }
+        p->dim[p->dim_len++] = s[i];
     }
-}
-
-static void on_doctype(void *user, const char *name, const char *system, const char *public_id,
-                       int internal)
-{
-    struct parser *p = (struct parser *)user;
-    (void)system, (void)public_id, (void)internal;
-    FAIL(p, PQ_EUNSUPPORTED, "a document type (%.40s) and its entities are not read", name);
 }
 
 /* ---- the whole ---- */
 
-static void *xml_alloc(size_t n)
-{
-    return pq_realloc(NULL, n, 1);
-}
-
-static void *xml_realloc(void *p, size_t n)
-{
-    return pq_realloc(p, n, 1);
-}
-
-static int run(struct parser *p, const uint8_t *data, uint64_t size)
-{
-    enum XML_Status ok = XML_STATUS_OK;
-    uint64_t at = 0;
-    do {
-        const uint64_t n = size - at < CHUNK ? size - at : CHUNK;
-        ok = XML_Parse(p->xml, (const char *)data + at, (int)n, at + n == size);
-        at += n;
-    } while (ok == XML_STATUS_OK && at < size);
-    if (p->rc < 0 || ok == XML_STATUS_OK)
-        return p->rc;
-    const enum XML_Error why = XML_GetErrorCode(p->xml);
-    if (why == XML_ERROR_NO_MEMORY)
-        return pq_fail(p->e, PQ_ENOMEM, "%s: out of memory", p->path);
-    return pq_fail(p->e, PQ_EFORMAT, "%s: line %lu: %s (cut short?)", p->path,
-                   (unsigned long)XML_GetCurrentLineNumber(p->xml), XML_ErrorString(why));
-}
-
 /* From the parser's lists, which go, to the arena. */
-static int settle(struct parser *p)
+static int settle(struct parser *p, struct pq_err *e)
 {
     struct pq_ir *m = p->m;
     const size_t layers = p->layers.n, info = p->info.n;
     m->layer = (struct pq_ir_layer *)pq_arena_alloc(p->a, layers ? layers : 1, sizeof *m->layer);
     m->info = (struct pq_ir_attr *)pq_arena_alloc(p->a, info ? info : 1, sizeof *m->info);
     if (!m->layer || !m->info)
-        return pq_fail(p->e, PQ_ENOMEM, "%s: out of memory", p->path);
+        return pq_fail(e, PQ_ENOMEM, "%s: out of memory", p->xml.path);
     if (layers)
         memcpy(m->layer, p->layers.item, layers * sizeof *m->layer);
     if (info)
@@ -469,28 +381,21 @@ static int settle(struct parser *p)
                             .port = (const uint64_t *)p->ports.item,
                             .edge = (const struct pq_ir_edge *)p->edges.item,
                             .n_edges = p->edges.n,
-                            .path = p->path};
-    return pq_ir_connect(m, &raw, p->e);
+                            .path = p->xml.path};
+    return pq_ir_connect(m, &raw, e);
 }
 
 int pq_ir_parse(struct pq_ir *m, struct pq_arena *a, const struct pq_ir_text *text,
                 struct pq_err *e)
 {
-    static const XML_Memory_Handling_Suite memory = {xml_alloc, xml_realloc, pq_free};
-    struct parser p = {.m = m, .a = a, .path = text->path, .e = e};
+    struct parser p = {.m = m, .a = a};
     struct list *const lists[] = {&p.layers, &p.nodes, &p.ports, &p.edges, &p.info, &p.values};
     *m = (struct pq_ir){.name = ""};
-    p.xml = XML_ParserCreate_MM(NULL, &memory, NULL);
-    if (!p.xml)
-        return pq_fail(e, PQ_ENOMEM, "%s: out of memory", p.path);
-    XML_SetUserData(p.xml, &p);
-    XML_SetElementHandler(p.xml, on_start, on_end);
-    XML_SetCharacterDataHandler(p.xml, on_text);
-    XML_SetStartDoctypeDeclHandler(p.xml, on_doctype);
-    int rc = run(&p, text->data, text->size);
+    p.xml = (struct pq_xml){
+        .path = text->path, .ctx = &p, .start = on_start, .end = on_end, .text = on_text};
+    int rc = pq_xml_read(&p.xml, text->data, text->size, e);
     if (rc >= 0)
-        rc = settle(&p);
-    XML_ParserFree(p.xml);
+        rc = settle(&p, e);
     for (size_t i = 0; i < PQ_LEN(lists); i++)
         pq_free(lists[i]->item);
     return rc;

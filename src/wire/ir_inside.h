@@ -1,10 +1,10 @@
 /*
- * A document on its way from XML to plain structs: layers are there, edges still go by numbers.
- * Shared by ir_parse.c, which collects, and ir_edges.c, which connects.
+ * What the files that read IR documents share: layers are there, edges still go by numbers.
+ * ir_parse.c collects, ir_edges.c connects, ir_const.c reads attributes.
  * SPDX-License-Identifier: MIT
  */
-#ifndef PQ_WIRE_IR_EDGES_H
-#define PQ_WIRE_IR_EDGES_H
+#ifndef PQ_WIRE_IR_INSIDE_H
+#define PQ_WIRE_IR_INSIDE_H
 
 #include "wire/ir.h"
 
@@ -31,5 +31,8 @@ struct pq_ir_raw {
 
 /* Fills the layers' inputs: every edge ends at ports that are there, every input is fed once. */
 int pq_ir_connect(const struct pq_ir *m, struct pq_ir_raw *raw, struct pq_err *e) PQ_MUST_CHECK;
+
+/* Decimal digits, with blanks around them at most. */
+bool pq_ir_number(const char *s, uint64_t *v);
 
 #endif
