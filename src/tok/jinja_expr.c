@@ -342,20 +342,19 @@ static struct pq_jnode *all_of(struct pq_jparser *p)
 
 struct pq_jnode *pq_jinja_expr_or(struct pq_jparser *p)
 {
-    if (++p->depth > MAX_DEPTH)
-        return (struct pq_jnode *)pq_jinja_refuse(p, "brackets nested more than %d deep",
-                                                  MAX_DEPTH);
     struct pq_jnode *n = all_of(p);
     while (n && pq_jinja_take(p, PQ_J_NAME, "or")) {
         struct pq_jnode *right = all_of(p);
         n = right ? pq_jinja_node(p, PQ_JN_OR, n, right, NULL) : NULL;
     }
-    p->depth--;
     return n;
 }
 
 struct pq_jnode *pq_jinja_expr(struct pq_jparser *p)
 {
+    if (++p->depth > MAX_DEPTH)
+        return (struct pq_jnode *)pq_jinja_refuse(p, "expressions nested more than %d deep",
+                                                  MAX_DEPTH);
     struct pq_jnode *n = pq_jinja_expr_or(p);
     while (n && pq_jinja_take(p, PQ_J_NAME, "if")) {
         struct pq_jnode *when = pq_jinja_expr_or(p), *other = NULL;
@@ -363,5 +362,6 @@ struct pq_jnode *pq_jinja_expr(struct pq_jparser *p)
             return NULL;
         n = pq_jinja_node(p, PQ_JN_COND, n, when, other);
     }
+    p->depth--;
     return n;
 }

@@ -172,7 +172,8 @@ static int lex_word(struct lexer *x)
             return pq_fail(x->e, PQ_EUNSUPPORTED,
                            "chat template, line %d: a number that is not a small decimal one",
                            x->line);
-        v = 10 * v + (*x->p++ - '0');
+        v = number ? 10 * v + (*x->p - '0') : 0;
+        x->p++;
     }
     int rc = put(x, number ? PQ_J_INT : PQ_J_NAME, from, (size_t)(x->p - from));
     if (rc == PQ_OK && number)

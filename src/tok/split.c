@@ -11,9 +11,28 @@
 #include <string.h>
 
 struct pq_split {
+    pcre2_general_context *memory; /* ours */
+    pcre2_compile_context *how;
     pcre2_code *code;
     pcre2_match_context *limits;
 };
+
+static void *take(size_t n, void *ctx)
+{
+    (void)ctx;
+    return pq_calloc(n, 1);
+}
+
+static void give(void *p, void *ctx)
+{
+    (void)ctx;
+    pq_free(p);
+}
+
+static int no_memory(struct pq_err *e)
+{
+    return pq_fail(e, PQ_ENOMEM, "out of memory for splitting text");
+}
 
 #define WHITE_SPACE "\\x{9}-\\x{d}\\x{85}\\p{Z}"
 
@@ -44,17 +63,21 @@ static int compile(struct pq_split *s, const char *pattern, struct pq_err *e)
     PCRE2_SIZE where;
     spell_out(&b, pattern);
     PQ_TRY(pq_buf_check(&b, e));
-    s->code = pcre2_compile(b.data, b.len, PCRE2_UTF | PCRE2_UCP, &code, &where, NULL);
+    s->memory = pcre2_general_context_create(take, give, NULL);
+    s->how = s->memory ? pcre2_compile_context_create(s->memory) : NULL;
+    s->limits = s->how ? pcre2_match_context_create(s->memory) : NULL;
+    if (!s->limits)
+        PQ_TRY(no_memory(e));
+    pcre2_set_match_limit(s->limits, UINT32_MAX); /* steps: a long run of blanks takes many */
+    s->code = pcre2_compile(b.data, b.len, PCRE2_UTF | PCRE2_UCP, &code, &where, s->how);
+    if (!s->code && code == PCRE2_ERROR_HEAP_FAILED)
+        PQ_TRY(no_memory(e));
     if (!s->code) {
         PCRE2_UCHAR why[160];
         pcre2_get_error_message(code, why, sizeof why);
         PQ_TRY(pq_fail(e, PQ_EUNSUPPORTED, "the split pattern %.200s: %s", pattern,
                        (const char *)why));
     }
-    s->limits = pcre2_match_context_create(NULL);
-    if (!s->limits)
-        PQ_TRY(pq_fail(e, PQ_ENOMEM, "out of memory for the split pattern"));
-    pcre2_set_match_limit(s->limits, UINT32_MAX); /* steps: a long run of blanks takes many */
     (void)pcre2_jit_compile(s->code, PCRE2_JIT_COMPLETE); /* without it: slower, the same words */
 out:
     pq_buf_free(&b);
@@ -64,8 +87,7 @@ out:
 int pq_split_new(struct pq_split **out, const char *pattern, struct pq_err *e)
 {
     *out = (struct pq_split *)pq_calloc(1, sizeof **out);
-    int rc = *out ? compile(*out, pattern, e)
-                  : pq_fail(e, PQ_ENOMEM, "out of memory for the split pattern");
+    int rc = *out ? compile(*out, pattern, e) : no_memory(e);
     if (rc < 0) {
         pq_split_free(*out);
         *out = NULL;
@@ -79,12 +101,14 @@ void pq_split_free(struct pq_split *s)
         return;
     pcre2_code_free(s->code);
     pcre2_match_context_free(s->limits);
+    pcre2_compile_context_free(s->how);
+    pcre2_general_context_free(s->memory);
     pq_free(s);
 }
 
 bool pq_split_is(const struct pq_split *s, const char *text, size_t n)
 {
-    pcre2_match_data *m = n ? pcre2_match_data_create(1, NULL) : NULL;
+    pcre2_match_data *m = n ? pcre2_match_data_create(1, s->memory) : NULL;
     bool is = m && pcre2_match(s->code, (PCRE2_SPTR)text, n, 0, PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK,
                                m, s->limits) >= 0;
     pcre2_match_data_free(m);
@@ -93,8 +117,8 @@ bool pq_split_is(const struct pq_split *s, const char *text, size_t n)
 
 int pq_words_begin(struct pq_words *w, const struct pq_split *s, struct pq_err *e)
 {
-    *w = (struct pq_words){.split = s, .match = pcre2_match_data_create(1, NULL)};
-    return w->match ? PQ_OK : pq_fail(e, PQ_ENOMEM, "out of memory for splitting text");
+    *w = (struct pq_words){.split = s, .match = pcre2_match_data_create(1, s->memory)};
+    return w->match ? PQ_OK : no_memory(e);
 }
 
 void pq_words_end(struct pq_words *w)
@@ -119,6 +143,8 @@ static int search(struct pq_words *w, struct pq_err *e)
     int rc = pcre2_match(s->code, text, w->good, w->at, options, m, s->limits);
     if (rc < PCRE2_ERROR_NOMATCH) /* the compiled form's stack has an end, the other's has none */
         rc = pcre2_match(s->code, text, w->good, w->at, options | PCRE2_NO_JIT, m, s->limits);
+    if (rc == PCRE2_ERROR_NOMEMORY)
+        return no_memory(e);
     if (rc < PCRE2_ERROR_NOMATCH)
         return pq_fail(e, PQ_EUNSUPPORTED, "the split pattern cannot be matched (PCRE2 says %d)",
                        rc);
