@@ -110,6 +110,12 @@ class Golden:
         self.new_tokens = len(self.greedy) - self.shortest
 
 
+def crosses(config, golden):
+    """Does the stored continuation pass the length at which LongRoPE switches?"""
+    original = config.get("original_max_position_embeddings", 1 << 30)
+    return bool(config.get("rope_scaling")) and golden.shortest <= original < len(golden.greedy)
+
+
 # --- comparing logits -----------------------------------------------------------------------------
 
 def _log_softmax(x):

@@ -62,3 +62,24 @@ class GgufFile:
 
     def types(self):
         return {t.name: t.tensor_type.name for t in self.tensors()}
+
+
+def q4_0_rows(gguf, name, rows, n_blocks):
+    """codes and scales of the tensor that a module's name stands for"""
+    table = {"qkv_proj": "attn_qkv", "o_proj": "attn_output", "gate_up_proj": "ffn_up",
+             "gate_proj": "ffn_up", "up_proj": "ffn_up", "down_proj": "ffn_down",
+             "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "dense": "attn_output",
+             "fc1": "ffn_up", "fc2": "ffn_down"}
+    parts = name.split(".")
+    stored = {t.name: t for t in gguf.tensors()}
+    if parts[0] == "lm_head":
+        t = stored.get("output.weight", stored["token_embd.weight"])
+    else:
+        t = stored[f"blk.{parts[2]}.{table[parts[-2]]}.weight"]
+    raw = np.asarray(t.data).reshape(-1, n_blocks, 18)
+    if parts[-2] == "up_proj":  # the second half of the fused projection
+        raw = raw[rows:]
+    raw = raw[:rows]
+    scales = np.ascontiguousarray(raw[..., :2]).view(np.float16)[..., 0]
+    low, high = raw[..., 2:] & 15, raw[..., 2:] >> 4
+    return np.concatenate([low, high], -1), scales

@@ -13,9 +13,9 @@ import onnx
 from tokenizers import Tokenizer
 
 from builder_form import rewrite
-from common import (FIXTURES, NAMES, SAMPLE, Golden, InteropTest, checkpoint, mean_kld, phiq,
-                    quantize, read_config, read_weights, recipes, relative_error)
-from gguf_file import GgufFile
+from common import (FIXTURES, NAMES, SAMPLE, Golden, InteropTest, checkpoint, crosses, mean_kld,
+                    phiq, quantize, read_config, read_weights, recipes, relative_error)
+from gguf_file import GgufFile, q4_0_rows
 from mlx_runtime import Mlx
 from onnx_file import OnnxFile
 from onnx_runtime import Onnx, Session, check
@@ -32,12 +32,6 @@ HALF = 5e-2
 
 TEXTS = ("Once upon a time <|user|>\nWhat?<|end|>\n<|assistant|>\n \u4f60\u597d",
          "def f(x):\n\treturn x + 1  # caf\u00e9 \U0001f600", " It's 12345 o'clock, isn't it?")
-
-
-def crosses(config, golden):
-    """Does the stored continuation pass the length at which LongRoPE switches?"""
-    original = config.get("original_max_position_embeddings", 1 << 30)
-    return bool(config.get("rope_scaling")) and golden.shortest <= original < len(golden.greedy)
 
 
 class Float32(InteropTest):
@@ -239,32 +233,11 @@ class SameCodes(InteropTest):
             compared = 0
             for node in file.of_type("MatMulNBits"):
                 codes, scales, _ = file.blocks(node)
-                blocks = self.q4_0_rows(gguf, node.input[1], len(codes), codes.shape[1])
+                blocks = q4_0_rows(gguf, node.input[1], len(codes), codes.shape[1])
                 np.testing.assert_array_equal(blocks[0], codes, node.input[1])
                 np.testing.assert_array_equal(blocks[1].astype(np.float32), scales)
                 compared += 1
             self.assertGreater(compared, 6)
-
-    @staticmethod
-    def q4_0_rows(gguf, name, rows, n_blocks):
-        """codes and scales of the tensor that a module's name stands for"""
-        table = {"qkv_proj": "attn_qkv", "o_proj": "attn_output", "gate_proj": "ffn_up",
-                 "up_proj": "ffn_up", "down_proj": "ffn_down", "q_proj": "attn_q",
-                 "k_proj": "attn_k", "v_proj": "attn_v", "dense": "attn_output", "fc1": "ffn_up",
-                 "fc2": "ffn_down"}
-        parts = name.split(".")
-        stored = {t.name: t for t in gguf.tensors()}
-        if parts[0] == "lm_head":
-            t = stored.get("output.weight", stored["token_embd.weight"])
-        else:
-            t = stored[f"blk.{parts[2]}.{table[parts[-2]]}.weight"]
-        raw = np.asarray(t.data).reshape(-1, n_blocks, 18)
-        if parts[-2] == "up_proj":  # the second half of the fused projection
-            raw = raw[rows:]
-        raw = raw[:rows]
-        scales = np.ascontiguousarray(raw[..., :2]).view(np.float16)[..., 0]
-        low, high = raw[..., 2:] & 15, raw[..., 2:] >> 4
-        return np.concatenate([low, high], -1), scales
 
 
 class Providers(InteropTest):
