@@ -21,10 +21,10 @@ bool pq_container_more_bits(int layer, uint32_t n_layers);
 /* Did the user name this tensor's scheme? */
 bool pq_container_is_named(const struct pq_request *r, const struct pq_network *net,
                            const struct pq_tensor *t);
-/* Moves the 4-bit matrices that lose most to the container's usual 8 bits, until no more than
- * r->ratio of the weights in 4-bit matrices are left in 4 bits. What is lost is measured on rows of
- * each matrix: the squared error of its 4-bit form over the squared weights, inputs weighted by the
- * importance matrix where there is one. */
+/* Moves the 4-bit matrices that lose most to the container's usual 8 bits, so that at most r->ratio
+ * of the weights in 4-bit matrices stay. What is lost is measured on rows of each matrix: squared
+ * error over squared weights (inputs weighted by the importance matrix where there is one) for each
+ * weight, more in earlier layers. */
 int pq_container_ratio(const struct pq_container *c, const struct pq_model *m,
                        const struct pq_request *r, const struct pq_scheme **choice,
                        struct pq_err *e) PQ_MUST_CHECK;
