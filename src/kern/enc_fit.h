@@ -1,7 +1,6 @@
 /*
- * Template: fitting a grid of few points to a run of weights, by trying sixteen candidates at a
- * time. Lanes are candidates: each lane does what the scalar search would do, so nothing is
- * transposed and every level gives the same bits. SPDX-License-Identifier: MIT
+ * Template: what searches share: a run of weights in units of its own, how much errors in it
+ * matter, grids of few points and the nearest of those. SPDX-License-Identifier: MIT
  */
 #ifndef PQ_KERN_ENC_FIT_H
 #define PQ_KERN_ENC_FIT_H
@@ -19,12 +18,6 @@ enum { FIT_MAX = 256 };
 struct fit_run {
     float x[FIT_MAX], w[FIT_MAX];
     float unit; /* what 1.0 in x stands for */
-};
-
-/* A scale as it is stored, and what that means in the units of the run. */
-struct fit_half {
-    uint16_t bits;
-    float value;
 };
 
 /* The weight of a squared error in x, where h is the mean squared input of the column (1 when
@@ -90,12 +83,6 @@ static inline uint16_t fit_f16(float v)
     v = v < 65504.0f ? v : 65504.0f;
     v = v > -65504.0f ? v : -65504.0f;
     return pq_f32_to_f16(v);
-}
-
-static inline struct fit_half fit_half(float v, const struct fit_run *run)
-{
-    uint16_t bits = fit_f16(v * run->unit);
-    return (struct fit_half){bits, pq_f16_to_f32(bits) * (1.0f / run->unit)};
 }
 
 static inline float fit_inverse(float s)

@@ -1,5 +1,5 @@
 /*
- * Template: what encoders with separate scales share: finite copies of a group, its range, scales
+ * Template: what encoders with separate scales share: finite copies of a group, scales
  * in the stored type, and the packing of codes. Lanes are elements. SPDX-License-Identifier: MIT
  */
 #ifndef PQ_KERN_GROUP_H
@@ -41,17 +41,6 @@ static inline struct pq_encode_in group_of(const struct pq_encode_in *in, uint64
     one.importance = in->importance ? in->importance + at : NULL;
     one.cols = in->group;
     return one;
-}
-
-LANE_INLINE void group_range(const float *x, int n, float *lo, float *hi)
-{
-    pq_v16 l = v16_load(x), h = l;
-    for (int j = PQ_LANES; j < n; j += PQ_LANES) {
-        l = v16_min(l, v16_load(x + j));
-        h = v16_max(h, v16_load(x + j));
-    }
-    *lo = 0.0f - v16_hmax(v16_sub(v16_set(0.0f), l));
-    *hi = v16_hmax(h);
 }
 
 /* The nearest number that the type of the scales can hold; halves saturate. */
