@@ -199,8 +199,6 @@ static int take_integers(const struct pq_ov_reader *r, const struct chain *c, st
 {
     const struct code_type *t = code_type(c->codes->v.type);
     struct pq_scheme like = {.aux = pq_ir_dtype_of(c->scales->v.type)};
-    if (!t)
-        return unread(r, c, "compressed weights of this type are not read");
     if (t->is_signed == (c->zeros != NULL))
         return unread(r, c,
                       t->is_signed ? "signed codes with zero points are not read"
@@ -235,14 +233,17 @@ static bool beside(const struct chain *c, const struct pq_ir_const *x)
 static int take_compressed(const struct pq_ov_reader *r, const struct chain *c, struct pq_view *v)
 {
     const struct pq_ir_const *z = c->zeros;
+    const enum pq_ir_type codes = c->codes->v.type;
+    if (codes != PQ_IR_F4E2M1 && !code_type(codes))
+        return unread(r, c, "compressed weights of this type are not read");
     if (!beside(c, c->scales))
         return unread(r, c, "its scales are not one for each group");
-    if (z && z->v.type != c->codes->v.type && z->v.type != PQ_IR_U8)
+    if (z && z->v.type != codes && z->v.type != PQ_IR_U8)
         return unread(r, c, "its zero points are of another type");
     if (z && !is_single(z) && !beside(c, z))
         return unread(r, c, "its zero points are neither one nor one for each group");
     v->part[1] = c->scales->data;
-    int rc = c->codes->v.type == PQ_IR_F4E2M1 ? take_mxfp4(r, c, v) : take_integers(r, c, v);
+    int rc = codes == PQ_IR_F4E2M1 ? take_mxfp4(r, c, v) : take_integers(r, c, v);
     if (rc >= 0 && v->cols % v->scheme->block)
         rc = unread(r, c, "its rows do not have a multiple of 32 codes");
     return rc;

@@ -115,6 +115,10 @@ static int add_vector(struct pq_ov_reader *r, const struct pq_ir_layer *l, const
 
 static int add_factor(struct pq_ov_reader *r, const struct pq_ir_layer *l)
 {
+    if (pq_container_glob("*/awq_mul", l->name))
+        return bad_layer(r, l,
+                         "the weights behind it were divided by its factors (AWQ), which is not "
+                         "read: export without --awq");
     return add_vector(r, l, "weight");
 }
 

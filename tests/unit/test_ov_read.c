@@ -1,0 +1,487 @@
+/* OpenVINO folders written and read back, the forms that exports have, and folders that lie.
+ * SPDX-License-Identifier: MIT */
+#include "modelio.h"
+
+#include "container/ov_reader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODELIO_FIXTURES; i++) {
+        const char *source = modelio_fixture(modelio_fixtures[i]);
+        const char *dir = modelio_write(source, "rt", "openvino", "f32", 0);
+        struct pq_model *a = modelio_load(source), *b = modelio_load(dir);
+        assert_string_equal(b->container->name, "openvino");
+        assert_string_equal(b->name, modelio_fixtures[i]); /* kept in the remarks */
+        modelio_same(a, b);
+        pq_model_free(a);
+        pq_model_free(b);
+    }
+}
+
+static bool has_scheme(const struct pq_network *net, const char *name)
+{
+    for (size_t i = 0; i < net->n_tensors; i++)
+        if (!strcmp(net->tensor[i].slice[0].view.scheme->name, name))
+            return true;
+    return false;
+}
+
+/* Every recipe as a source: the scheme is recognised, and decoded values, written as floats, are
+ * the same numbers. */
+static void test_as_a_source(void **state)
+{
+    static const struct {
+        const char *recipe, *scheme;
+    } cases[] = {
+        {"f16", "f16"},
+        {"bf16", "bf16"},
+        {"uint8c", "uint8c"},
+        {"int8c", "int8c_signed"},
+        {"uint4g64", "uint4g64"},
+        {"int4g128", "int4g128_signed"},
+        {"uint4c", "uint4c_z8"},
+        {"int4c", "int4c_signed"},
+        {"pure-uint4g32", "uint4g32"},
+        {"mxfp4", "mxfp4"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PQ_LEN(cases); i++)
+        for (int k = 0; k < 2; k++) {
+            const char *source = modelio_fixture(k ? "phi4-mini" : "phi2");
+            const char *a = modelio_write(source, "qa", "openvino", cases[i].recipe, 0);
+            const char *b = modelio_write(a, "qb", "openvino", "f32", 0);
+            struct pq_model *x = modelio_load(a), *y = modelio_load(b);
+            if (!has_scheme(&x->net, cases[i].scheme))
+                fail_msg("%s: no %s", cases[i].recipe, cases[i].scheme);
+            modelio_same_rows(&x->net, &y->net);
+            pq_model_free(x);
+            pq_model_free(y);
+        }
+}
+
+/* The same codes, scales and zero points as in another container. */
+static void test_like_onnx(void **state)
+{
+    static const char *const recipes[] = {"pure-uint4g32", "pure-int4g32"};
+    (void)state;
+    for (size_t i = 0; i < PQ_LEN(recipes); i++) {
+        const char *source = modelio_fixture("phi3-medium");
+        struct pq_model *a = modelio_load(modelio_write(source, "a", "openvino", recipes[i], 0));
+        struct pq_model *b = modelio_load(modelio_write(source, "b", "onnx", recipes[i], 0));
+        modelio_same_rows(&a->net, &b->net);
+        pq_model_free(a);
+        pq_model_free(b);
+    }
+}
+
+/* ---- documents ---- */
+
+/* The model document of a folder, parsed from a copy of its text. */
+struct doc {
+    char path[1200];
+    struct pq_buf text;
+    struct pq_arena a;
+    struct pq_ir ir;
+};
+
+static void doc_open(struct doc *d, const char *dir)
+{
+    struct pq_err e = {0};
+    *d = (struct doc){.path = ""};
+    snprintf(d->path, sizeof d->path, "%s/%s.xml", dir, PQ_OV_MODEL);
+    modelio_slurp(d->path, &d->text);
+    const struct pq_ir_text text = {d->text.data, d->text.len, d->path};
+    if (pq_ir_parse(&d->ir, &d->a, &text, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static void doc_close(struct doc *d)
+{
+    pq_arena_free(&d->a);
+    pq_buf_free(&d->text);
+}
+
+static void doc_write(const struct doc *d)
+{
+    struct pq_buf b = {0};
+    struct pq_err e = {0};
+    assert_int_equal(pq_ir_put(&b, &d->ir, &e), PQ_OK);
+    modelio_spill(d->path, &b);
+    pq_buf_free(&b);
+}
+
+/* "a/B" -> "__module.a/aten::op/B", constants -> "self.name". */
+static void spell_like_exports(struct doc *d)
+{
+    for (size_t i = 0; i < d->ir.n_layers; i++) {
+        struct pq_ir_layer *l = &d->ir.layer[i];
+        const char *cut = strchr(l->name, '/');
+        if (!strcmp(l->type, "Const"))
+            l->name = pq_arena_printf(&d->a, "self.%s", l->name);
+        else if (cut)
+            l->name = pq_arena_printf(&d->a, "__module.%.*s/aten::op%s", (int)(cut - l->name),
+                                      l->name, cut);
+    }
+}
+
+static void test_spelling_of_exports(void **state)
+{
+    static const char *const recipes[] = {"f32", "f16", "uint8c", "uint4g64", "int4g32"};
+    (void)state;
+    for (size_t i = 0; i < PQ_LEN(recipes); i++)
+        for (int k = 0; k < 2; k++) {
+            const char *source = modelio_fixture(k ? "phi4-mini" : "phi2");
+            const char *dir = modelio_write(source, "sp", "openvino", recipes[i], 0);
+            struct pq_model *a = modelio_load(dir);
+            struct doc d;
+            doc_open(&d, dir);
+            spell_like_exports(&d);
+            d.ir.n_info = 0;
+            doc_write(&d);
+            struct pq_model *b = modelio_load(dir);
+            modelio_same(a, b);
+            pq_model_free(a);
+            pq_model_free(b);
+            doc_close(&d);
+        }
+}
+
+static struct pq_ir_layer *layer_named(struct doc *d, const char *name)
+{
+    for (size_t i = 0; i < d->ir.n_layers; i++)
+        if (!strcmp(d->ir.layer[i].name, name))
+            return &d->ir.layer[i];
+    fail_msg("no layer %s", name);
+    return NULL;
+}
+
+/* A head that differs from the embedding is one of its own, whatever config.json says. */
+static void test_head_of_its_own(void **state)
+{
+    (void)state;
+    const char *dir = modelio_write(modelio_fixture("phi4-mini"), "tie", "openvino", "f32", 0);
+    struct pq_model *m = modelio_load(dir);
+    assert_true(m->net.hp.tied);
+    pq_model_free(m);
+    struct doc d;
+    doc_open(&d, dir);
+    struct pq_ir_layer *w = layer_named(&d, "lm_head.weight");
+    struct pq_ir_attr *attr = (struct pq_ir_attr *)pq_arena_alloc(&d.a, w->n_attr, sizeof *attr);
+    for (size_t k = 0; k < w->n_attr; k++) {
+        attr[k] = w->attr[k];
+        if (!strcmp(attr[k].key, "offset"))
+            attr[k].value = "64";
+    }
+    w->attr = attr;
+    doc_write(&d);
+    doc_close(&d);
+    m = modelio_load(dir);
+    assert_false(m->net.hp.tied);
+    const struct pq_tensor *head = pq_network_find(&m->net, "lm_head.weight");
+    const struct pq_tensor *embed = pq_network_find(&m->net, "model.embed_tokens.weight");
+    assert_non_null(head);
+    assert_ptr_equal(head->slice[0].view.part[0], embed->slice[0].view.part[0] + 64);
+    pq_model_free(m);
+}
+
+/* ---- chains ---- */
+
+enum { ROWS = 4 };
+
+/* What a case is made of. Codes count 0, 1, 2, ...; scales are 0.5; zero points count from 1. */
+static const struct chain_case {
+    enum pq_ir_type codes, zeros, scales;
+    int64_t groups, group; /* groups 0: a matrix as it is, [ROWS, group] */
+    bool one_zero;         /* the same for all: half the range */
+    const char *found;     /* a scheme, or words when `refused` */
+    bool refused;
+} chains[] = {
+    {PQ_IR_F32, PQ_IR_NONE, PQ_IR_NONE, 0, 64, false, "f32", false},
+    {PQ_IR_BF16, PQ_IR_NONE, PQ_IR_NONE, 0, 64, false, "bf16", false},
+    {PQ_IR_U8, PQ_IR_U8, PQ_IR_F16, 0, 64, false, "uint8c", false},
+    {PQ_IR_U8, PQ_IR_U8, PQ_IR_F16, 0, 64, true, "int8c", false},
+    {PQ_IR_I8, PQ_IR_NONE, PQ_IR_F16, 0, 64, false, "int8c_signed", false},
+    {PQ_IR_U4, PQ_IR_U4, PQ_IR_F16, 2, 32, false, "uint4g32", false},
+    {PQ_IR_U4, PQ_IR_U4, PQ_IR_F16, 3, 32, false, "uint4g32_z8", false},
+    {PQ_IR_U4, PQ_IR_U8, PQ_IR_F16, 3, 32, false, "uint4g32_z8", false},
+    {PQ_IR_U4, PQ_IR_U4, PQ_IR_F16, 3, 32, true, "int4g32", false},
+    {PQ_IR_U4, PQ_IR_U4, PQ_IR_F16, 0, 64, false, "uint4c_z8", false},
+    {PQ_IR_U4, PQ_IR_U4, PQ_IR_F16, 1, 96, false, "uint4c_z8", false},
+    {PQ_IR_U4, PQ_IR_U4, PQ_IR_F32, 2, 64, false, "uint4g64_f32", false},
+    {PQ_IR_I4, PQ_IR_NONE, PQ_IR_F16, 3, 32, false, "int4g32_signed", false},
+    {PQ_IR_I4, PQ_IR_NONE, PQ_IR_F16, 0, 64, false, "int4c_signed", false},
+    {PQ_IR_F4E2M1, PQ_IR_NONE, PQ_IR_F8E8M0, 2, 32, false, "mxfp4", false},
+    {PQ_IR_F64, PQ_IR_NONE, PQ_IR_NONE, 0, 64, false, "(f64): elements of this type", true},
+    {PQ_IR_U8, PQ_IR_NONE, PQ_IR_NONE, 0, 64, false, "(u8): elements of this type", true},
+    {PQ_IR_U8, PQ_IR_NONE, PQ_IR_F16, 0, 64, false, "unsigned codes without zero", true},
+    {PQ_IR_I4, PQ_IR_I4, PQ_IR_F16, 0, 64, false, "signed codes with zero points", true},
+    {PQ_IR_NF4, PQ_IR_NONE, PQ_IR_F16, 2, 64, false, "(nf4): compressed weights of", true},
+    {PQ_IR_F8E4M3, PQ_IR_NONE, PQ_IR_F16, 0, 64, false, "(f8e4m3): compressed", true},
+    {PQ_IR_F4E2M1, PQ_IR_NONE, PQ_IR_F16, 2, 32, false, "only mxfp4 is read", true},
+    {PQ_IR_U4, PQ_IR_U4, PQ_IR_F16, 2, 48, false, "4-bit codes in groups of 48", true},
+    {PQ_IR_I4, PQ_IR_NONE, PQ_IR_F32, 2, 32, false, "with f32 scales are not read", true},
+    {PQ_IR_U4, PQ_IR_U4, PQ_IR_F16, 0, 40, false, "a multiple of 32 codes", true},
+    {PQ_IR_U8, PQ_IR_I8, PQ_IR_F16, 0, 64, false, "zero points are of another type", true},
+};
+
+static pq_ov_ref fill(struct pq_ov *g, enum pq_ir_type type, int64_t groups, int64_t group,
+                      int value)
+{
+    const struct pq_ir_value v = {
+        .type = type, .n_dims = groups ? 3 : 2, .dim = {ROWS, groups ? groups : group, group}};
+    const size_t n = ROWS * (size_t)(groups ? groups : 1) * (size_t)group;
+    const size_t bits = (size_t)pq_ir_type_bits(type), bytes = (n * bits + 7) / 8;
+    uint8_t *p = (uint8_t *)pq_calloc(bytes, 1);
+    for (size_t i = 0; i < n; i++) {
+        if (type == PQ_IR_F16)
+            pq_put_le16(p + 2 * i, pq_f32_to_f16(0.5f));
+        else if (type == PQ_IR_F32)
+            pq_put_le32(p + 4 * i, pq_f32_bits(0.5f));
+        else if (type == PQ_IR_F8E8M0)
+            p[i] = 126;
+        else if (bits == 4)
+            p[i / 2] |= (uint8_t)(((i + (size_t)value) & 15) << 4 * (i % 2));
+        else
+            p[i * bits / 8] = (uint8_t)(i + (size_t)value);
+    }
+    pq_ov_ref r = pq_ov_const(g, pq_ov_name(g, "w%d", (int)g->ir.n_layers), v, p, bytes);
+    pq_free(p);
+    return r;
+}
+
+static pq_ov_ref half_range(struct pq_ov *g, enum pq_ir_type type)
+{
+    const uint8_t half = type == PQ_IR_U4 ? 8 : 128;
+    return pq_ov_const(g, "zero", (struct pq_ir_value){.type = type}, &half, 1);
+}
+
+static pq_ov_ref build_chain(struct pq_ov *g, const struct chain_case *c)
+{
+    const int64_t cols = (c->groups ? c->groups : 1) * c->group;
+    pq_ov_ref x = fill(g, c->codes, c->groups, c->group, 0);
+    if (c->codes != PQ_IR_F32)
+        x = pq_ov_convert(g, "convert", x, PQ_IR_F16);
+    if (c->zeros) {
+        pq_ov_ref z = c->one_zero ? half_range(g, c->zeros) : fill(g, c->zeros, c->groups, 1, 1);
+        z = pq_ov_convert(g, "zeros", z, PQ_IR_F16);
+        x = pq_ov_binary(g, "Subtract", "subtract", x, z);
+    }
+    if (c->scales)
+        x = pq_ov_binary(g, "Multiply", "multiply", x, fill(g, c->scales, c->groups, 1, 0));
+    if (c->groups)
+        x = pq_ov_reshape(g, "reshape", x, 2, (int64_t[]){ROWS, cols}, false);
+    return pq_ov_convert(g, "decompressed", x, PQ_IR_F32);
+}
+
+/* The reader's view of a graph under construction. */
+static void constants_of(struct pq_ckpt_ir *ir, struct pq_ov *g)
+{
+    const struct pq_ir_text text = {NULL, 0, "model.xml"};
+    struct pq_err e = {0};
+    assert_false(g->failed);
+    *ir = (struct pq_ckpt_ir){.graph = g->ir, .path = "model.xml", .file = "model.bin"};
+    ir->constant = (struct pq_ir_const *)pq_arena_alloc(g->a, g->ir.n_layers, sizeof *ir->constant);
+    for (size_t i = 0; i < g->ir.n_layers; i++)
+        if (!strcmp(g->ir.layer[i].type, "Const")) {
+            struct pq_ir_const *c = &ir->constant[i];
+            if (pq_ir_const(c, &g->ir.layer[i], &text, g->consts.len, &e) < 0)
+                fail_msg("%s", e.msg);
+            c->data = g->consts.data + c->offset;
+        }
+}
+
+/* Integers: 0.5 (code - zero point), as the operators compute it. */
+static void check_integers(const struct chain_case *c, const struct pq_view *v)
+{
+    const uint64_t range = v->scheme->bits == 4 ? 16 : 256;
+    float x[256];
+    for (uint64_t row = 0; row < ROWS; row++) {
+        pq_view_row(v, NULL, row, x);
+        for (uint64_t i = 0; i < v->cols; i++) {
+            const uint64_t at = row * v->cols + i;
+            const uint64_t group = at / (uint64_t)c->group;
+            int64_t code = (int64_t)(at % range), zero = 0;
+            if (c->zeros)
+                zero = c->one_zero ? (int64_t)range / 2 : (int64_t)((group + 1) % range);
+            else if (code >= (int64_t)range / 2)
+                code -= (int64_t)range;
+            if (x[i] != 0.5f * (float)(code - zero))
+                fail_msg("%s: [%d, %d] is %g", c->found, (int)row, (int)i, (double)x[i]);
+        }
+    }
+}
+
+static void test_chains(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PQ_LEN(chains); i++) {
+        struct pq_arena a = {0};
+        struct pq_ov g = {.a = &a};
+        struct pq_ckpt_ir ir;
+        struct pq_err e = {0};
+        struct pq_ov_entry t = {0};
+        const pq_ov_ref end = build_chain(&g, &chains[i]);
+        constants_of(&ir, &g);
+        const struct pq_ov_reader r = {.a = &a, .ir = &ir, .e = &e};
+        int rc = pq_ov_matrix(&r, end, &t);
+        if (chains[i].refused) {
+            assert_true(rc < 0);
+            assert_words(e, chains[i].found);
+        } else if (rc != 1) {
+            fail_msg("%zu: status %d, %s", i, rc, e.msg);
+        } else {
+            assert_string_equal(t.view.scheme->name, chains[i].found);
+            assert_int_equal(t.view.rows, ROWS);
+            if (t.view.scheme->family == PQ_FAM_INT)
+                check_integers(&chains[i], &t.view);
+        }
+        pq_ov_free(&g);
+        pq_arena_free(&a);
+    }
+}
+
+/* What is computed is none of the weights; a circle ends; a codebook is refused. */
+static void test_other_chains(void **state)
+{
+    (void)state;
+    struct pq_arena a = {0};
+    struct pq_ov g = {.a = &a};
+    struct pq_ckpt_ir ir;
+    struct pq_err e = {0};
+    struct pq_ov_entry t = {0};
+    const struct pq_ir_value any = {.type = PQ_IR_F32, .n_dims = 2, .dim = {-1, -1}};
+    pq_ov_ref input = pq_ov_add(
+        &g,
+        &(struct pq_ov_op){.type = "Parameter", .version = "opset1", .name = "x", .out = {any}});
+    pq_ov_ref computed = pq_ov_convert(&g, "c", input, PQ_IR_F32);
+    pq_ov_ref table = fill(&g, PQ_IR_F32, 0, 16, 0), index = fill(&g, PQ_IR_U4, 0, 32, 0);
+    pq_ov_ref book = pq_ov_gather(&g, "book", table, index);
+    pq_ov_ref circle = pq_ov_convert(&g, "circle", input, PQ_IR_F32);
+    constants_of(&ir, &g);
+    struct pq_ir_ref itself[1] = {circle};
+    ir.graph.layer[circle.layer - 1].in = itself;
+    const struct pq_ov_reader r = {.a = &a, .ir = &ir, .e = &e};
+    assert_int_equal(pq_ov_matrix(&r, computed, &t), 0);
+    assert_int_equal(pq_ov_matrix(&r, circle, &t), 0);
+    assert_true(pq_ov_matrix(&r, book, &t) < 0);
+    assert_words(e, "layer book: weights in a form that is not read");
+    pq_ov_free(&g);
+    pq_arena_free(&a);
+}
+
+/* ---- folders that lie ---- */
+
+static const struct {
+    const char *from, *to, *words;
+} patches[] = {
+    {"<net ", "<nets ", "<nets> instead of <net>"},
+    {"version=\"11\"", "version=\"12\"", "version 12 of OpenVINO's IR is not read"},
+    {"\"u4\" shape=\"768, 8, 32\"", "\"u5\" shape=\"768, 8, 32\"",
+     "(u5): compressed weights of this type"},
+    {"\"u4\" shape=\"768, 8, 32\"", "\"nf4\" shape=\"768, 8, 32\"",
+     "(nf4): compressed weights of this type"},
+    {"\"u4\" shape=\"768, 8, 32\"", "\"u4\" shape=\"768, 8, 64\"", "needs others"},
+    {"\"u4\" shape=\"768, 8, 32\"", "\"u4\" shape=\"768, 4, 64\"", "not one for each group"},
+    {"\"u4\" shape=\"768, 8, 32\"", "\"u4\" shape=\"384, 16, 32\"", "is reshaped to something"},
+    {"\"u4\" shape=\"768, 8, 32\"", "\"u4\" shape=\"8, 96, 8, 32\"", "only matrices are read"},
+    {"\"u4\" shape=\"768, 8, 1\"", "\"u4\" shape=\"768, 4, 2\"", "neither one nor one for each"},
+    {"qkv_proj/MatMul", "qkv_prox/MatMul", "qkv_proj.weight is missing"},
+    {"layers.0.input_layernorm/scaled", "layers.7.input_layernorm/scaled",
+     "input_layernorm.weight is missing"},
+    {"model.norm/scaled", "model.mlp/awq_mul", "AWQ"},
+    {"transpose_b=\"true\"", "transpose_b=\"false\"", "must have a row for each output"},
+    {"transpose_a=\"false\" transpose_b=\"true\"", "transpose_a=\"true\" transpose_b=\"true\"",
+     "its input turned"},
+};
+
+/* The first `from` becomes `to`. */
+static void replace(struct pq_buf *out, const struct pq_buf *in, const char *from, const char *to)
+{
+    const size_t n = strlen(from);
+    size_t at = 0;
+    while (at + n <= in->len && memcmp(in->data + at, from, n) != 0)
+        at++;
+    if (at + n > in->len)
+        fail_msg("\"%s\" is not in the document", from);
+    pq_buf_put(out, in->data, at);
+    pq_buf_puts(out, to);
+    pq_buf_put(out, in->data + at + n, in->len - at - n);
+}
+
+static void test_model_lies(void **state)
+{
+    (void)state;
+    const char *dir =
+        modelio_write(modelio_fixture("phi3-mini-4k"), "lie", "openvino", "pure-uint4g32", 0);
+    char path[1200];
+    struct pq_buf good;
+    snprintf(path, sizeof path, "%s/%s.xml", dir, PQ_OV_MODEL);
+    modelio_slurp(path, &good);
+    for (size_t i = 0; i < PQ_LEN(patches); i++) {
+        struct pq_buf b = {0};
+        replace(&b, &good, patches[i].from, patches[i].to);
+        modelio_spill(path, &b);
+        modelio_refused(dir, patches[i].words);
+        pq_buf_free(&b);
+    }
+    for (size_t n = 0; n + 10 < good.len; n += 1 + n / 3) {
+        struct pq_buf cut = {.data = good.data, .len = n};
+        modelio_spill(path, &cut);
+        modelio_refused(dir, "not XML, or cut short");
+    }
+    pq_buf_free(&good);
+}
+
+static void test_data_lies(void **state)
+{
+    (void)state;
+    const char *dir = modelio_write(modelio_fixture("phi3-medium"), "dl", "openvino", "int4g32", 0);
+    char path[1200];
+    struct pq_buf good;
+    struct pq_err e = {0};
+    snprintf(path, sizeof path, "%s/%s.bin", dir, PQ_OV_MODEL);
+    modelio_slurp(path, &good);
+    for (size_t n = 0; n < good.len; n += 1 + n / 2) {
+        struct pq_buf cut = {.data = good.data, .len = n};
+        modelio_spill(path, &cut);
+        modelio_refused(dir, "that has only");
+    }
+    assert_int_equal(pq_tree_remove(path, &e), PQ_OK);
+    modelio_refused(dir, PQ_OV_MODEL ".bin");
+    pq_buf_free(&good);
+}
+
+/* Our own requests for memory fail one after the other; nothing leaks (the sanitizer looks). */
+static void test_without_memory(void **state)
+{
+    (void)state;
+    const char *path =
+        modelio_write(modelio_fixture("phi3-medium"), "mem", "openvino", "uint4c", 0);
+    int rc = PQ_ENOMEM;
+    for (unsigned long n = 1; rc < 0; n += 1 + n / 16) {
+        struct pq_model *m = NULL;
+        struct pq_err e = {0};
+        pq_mem_fail_after(n, false);
+        rc = pq_model_load(&m, path, &e);
+        pq_mem_fail_after(0, false);
+        if (rc < 0 && rc != PQ_ENOMEM && rc != PQ_EFORMAT) /* a probe cannot say it */
+            fail_msg("request %lu refused: %s", n, e.msg);
+        pq_model_free(m);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_as_a_source),
+        cmocka_unit_test(test_like_onnx),       cmocka_unit_test(test_spelling_of_exports),
+        cmocka_unit_test(test_head_of_its_own), cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_other_chains),    cmocka_unit_test(test_model_lies),
+        cmocka_unit_test(test_data_lies),       cmocka_unit_test(test_without_memory),
+    };
+    return cmocka_run_group_tests(tests, modelio_setup, modelio_teardown);
+}
