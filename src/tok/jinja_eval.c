@@ -73,7 +73,7 @@ static int bound(struct pq_jrun *r, const struct pq_jnode *n, size_t len, size_t
 
 static int slice(struct pq_jrun *r, const struct pq_jnode *n, struct pq_jval *of)
 {
-    size_t from, to;
+    size_t from = 0, to = 0;
     int rc = PQ_OK;
     if (of->kind != PQ_JV_LIST)
         return pq_jinja_fail(r, "a slice of %s is not supported", pq_jval_kind(of));
