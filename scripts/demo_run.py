@@ -55,7 +55,18 @@ def onnx(path, golden):
     return kld, TOKENS / (time.monotonic() - began), m.tokenizer.decode(out)
 
 
-RUNTIMES = {"gguf": ("llama.cpp", gguf), "mlx": ("mlx-lm", mlx), "onnx": ("ONNX Runtime", onnx)}
+def openvino(path, golden):
+    from openvino_runtime import GenAi, OpenVino
+    ids = golden.prompts[golden.shortest]
+    kld = mean_kld(golden.logits[golden.shortest], OpenVino(path).logits(ids))
+    m = GenAi(path, paged=True)
+    began = time.monotonic()
+    text, _ = m.text(PROMPT, TOKENS)
+    return kld, TOKENS / (time.monotonic() - began), PROMPT + " " + text
+
+
+RUNTIMES = {"gguf": ("llama.cpp", gguf), "mlx": ("mlx-lm", mlx), "onnx": ("ONNX Runtime", onnx),
+            "openvino": ("OpenVINO", openvino)}
 
 
 def main():
