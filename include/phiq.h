@@ -108,6 +108,12 @@ PQ_API PQ_MUST_CHECK int pq_plan_device(const char *path, const char *device, ui
 PQ_API PQ_MUST_CHECK int pq_compare(const char *a, const char *b, int threads, char **json,
                                     struct pq_err *e);
 
+/* Tokens of a text, or, with `chat`, of a conversation (JSON: a list of messages, or an object with
+ * "messages" and whatever else the template uses) through the model's chat template or the one of
+ * this name; NULL: the model's own. */
+PQ_API PQ_MUST_CHECK int pq_tokenize(const char *path, const char *text, int chat,
+                                     const char *template_name, char **json, struct pq_err *e);
+
 PQ_API void pq_string_free(char *s);
 
 /* ---- weights of an opened model -------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "inspect/inspect.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const char *pq_version(void)
 {
@@ -84,6 +85,16 @@ int pq_compare(const char *a, const char *b, int threads, char **json, struct pq
 {
     json_t *doc;
     int rc = pq_inspect_compare(&doc, a, b, threads, e);
+    *json = NULL;
+    return rc < 0 ? rc : to_string(doc, json, e);
+}
+
+int pq_tokenize(const char *path, const char *text, int chat, const char *template_name,
+                char **json, struct pq_err *e)
+{
+    const struct pq_text what = {text, strlen(text), chat != 0, template_name};
+    json_t *doc;
+    int rc = pq_inspect_tokenize(&doc, path, &what, e);
     *json = NULL;
     return rc < 0 ? rc : to_string(doc, json, e);
 }

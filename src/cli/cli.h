@@ -16,6 +16,7 @@ struct pq_args {
     const char *to, *precision, *scheme, *out, *solver, *embed, *head, *imatrix, *context, *name,
         *provider;
     const char *device, *cpu;
+    const char *prompt, *file, *chat, *template_name;
     const char *rule[PQ_MAX_RULES];
     size_t n_rules;
     uint64_t split, ram, tokens;
@@ -112,6 +113,7 @@ int pq_cmd_info(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_plan(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_schemes(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_compare(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_tokenize(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_help(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_completion(const struct pq_args *a, struct pq_err *e);
 

@@ -42,6 +42,15 @@ const struct pq_verb pq_verbs[] = {
      "single\n"
      "tensors for --tensor, --embed and --head, with exact bits per weight.\n",
      0, 0, pq_cmd_schemes},
+    {"tokenize", "PATH [options]", "the tokens of a text or of a conversation",
+     "Ids and pieces as the tokenizer of the model gives them. A conversation is JSON, a list of\n"
+     "{\"role\", \"content\"} or an object with \"messages\" and what else the template uses. It\n"
+     "goes through the model's chat template.\n"
+     "\n"
+     "  phiq tokenize ./Phi-3.5-mini-instruct -p 'Once upon a time'\n"
+     "  phiq tokenize ./phi-4 --chat '[{\"role\": \"user\", \"content\": \"Hello\"}]' --json\n"
+     "  phiq tokenize ./phi-2 --chat talk.json --template phi2\n",
+     1, 1, pq_cmd_tokenize},
     {"help", "[VERB | schemes | devices | exit-codes]", "explain a verb or a topic", "", 0, 1,
      pq_cmd_help},
     {"completion", "bash|zsh|fish", "print a completion script for a shell",

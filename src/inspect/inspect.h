@@ -18,6 +18,16 @@ int pq_inspect_schemes(json_t **out, struct pq_err *e) PQ_MUST_CHECK;
 int pq_inspect_compare(json_t **out, const char *a, const char *b, int threads,
                        struct pq_err *e) PQ_MUST_CHECK;
 
+/* A text, or a conversation in JSON for the chat template of this name (NULL: the model's own). */
+struct pq_text {
+    const char *text;
+    size_t size;
+    bool chat;
+    const char *template_name;
+};
+int pq_inspect_tokenize(json_t **out, const char *path, const struct pq_text *what,
+                        struct pq_err *e) PQ_MUST_CHECK;
+
 /* One row per kind of device that `plan` advises on. */
 struct pq_device {
     const char *name, *about;

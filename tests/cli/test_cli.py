@@ -139,6 +139,39 @@ class Cli(unittest.TestCase):
         self.assertTrue(json.loads(self.ok("compare", gguf, gguf, "--json"))["equal"])
         self.fails("usage", "not the same network", "compare", SAMPLE, FIXTURES / "phi2")
 
+    def test_tokenize(self):
+        def ids(*args):
+            doc = json.loads(self.ok("tokenize", SAMPLE, *args, "--json"))
+            self.assertEqual(doc["count"], len(doc["tokens"]))
+            return [t["id"] for t in doc["tokens"]]
+        text = "Once upon a time, there was a little girl."
+        want = [1, 3003, 610, 261, 543, 3986, 450, 312, 261, 463, 783, 3989]
+        self.assertEqual(ids("-p", text), want)
+        (self.tmp / "text").write_text(text)
+        self.assertEqual(ids("--file", self.tmp / "text"), want)
+        self.ok("quantize", SAMPLE, "--to", "gguf", "-o", self.tmp, "--quiet")
+        gguf = next((self.tmp / "gguf").glob("*.gguf"))
+        same = json.loads(self.ok("tokenize", gguf, "-p", text, "--json"))["tokens"]
+        self.assertEqual([t["id"] for t in same], want)
+        self.assertIn("\u2581Once", self.ok("tokenize", SAMPLE, "-p", text))
+        talk = json.dumps([{"role": "user", "content": "Hi"}])
+        (self.tmp / "talk.json").write_text(talk)
+        chat = ids("--chat", talk)
+        self.assertEqual(chat[:2], [1, 4074])
+        self.assertEqual(ids("--chat", self.tmp / "talk.json"), chat)
+        doc = json.loads(self.ok("tokenize", SAMPLE, "--chat", talk, "--template", "phi4", "--json"))
+        self.assertEqual(doc["text"], "<|im_start|>user<|im_sep|>Hi<|im_end|><|im_start|>assistant<|im_sep|>")
+
+    def test_tokenize_refuses(self):
+        talk = json.dumps([{"role": "user", "content": "Hi"}])
+        self.fails("usage", "one of --prompt, --file and --chat", "tokenize", SAMPLE)
+        self.fails("usage", "one of --prompt, --file and --chat", "tokenize", SAMPLE, "-p", "x", "--chat", talk)
+        self.fails("usage", "no chat template", "tokenize", FIXTURES / "phi2", "--chat", talk)
+        self.fails("usage", "unknown chat template", "tokenize", SAMPLE, "--chat", talk, "--template", "x")
+        self.fails("usage", "message 0", "tokenize", SAMPLE, "--chat", "[{}]")
+        self.fails("format", "conversation:1", "tokenize", SAMPLE, "--chat", "[{")
+        self.fails("io", "nowhere", "tokenize", SAMPLE, "--file", self.tmp / "nowhere")
+
     def test_interrupt_leaves_nothing(self):
         for delay in (0.0, 0.01, 0.03):
             out = self.tmp / "int"
