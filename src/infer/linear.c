@@ -1,0 +1,110 @@
+/* Products of weights and activations, a block of rows at a time. SPDX-License-Identifier: MIT */
+#include "infer/linear.h"
+
+#include "base/num.h"
+
+/* Can the kernels read rows of this type where they lie? */
+static bool dense_type(const struct pq_view *v, enum pq_dense *type)
+{
+    static const struct {
+        enum pq_dtype dtype;
+        enum pq_dense dense;
+    } types[] = {{PQ_F32, PQ_DENSE_F32}, {PQ_F16, PQ_DENSE_F16}, {PQ_BF16, PQ_DENSE_BF16}};
+    for (size_t i = 0; i < PQ_LEN(types) && !v->turned; i++)
+        if (v->scheme->family == PQ_FAM_FLOAT && v->scheme->dtype == types[i].dtype) {
+            *type = types[i].dense;
+            return true;
+        }
+    return false;
+}
+
+/* The slice that holds a row of the tensor, and the row's number in the stored matrix. */
+static const struct pq_slice *slice_of(const struct pq_tensor *t, uint64_t *row, uint64_t *left)
+{
+    const struct pq_slice *s = t->slice;
+    while (*row >= s->rows)
+        *row -= s++->rows;
+    *left = s->rows - *row;
+    *row += s->row0;
+    return s;
+}
+
+static void decode_rows(const struct pq_engine *g, const struct pq_view *v, uint64_t row,
+                        uint64_t rows, float *to)
+{
+    for (uint64_t r = 0; r < rows; r++)
+        pq_view_row(v, g->kern, row + r, to + r * v->cols);
+}
+
+/* Points d at `rows` rows of a slice: where they lie, or decoded into the worker's scratch. */
+static enum pq_dense prepare(const struct pq_engine *g, const struct pq_view *v, uint64_t row,
+                             uint64_t rows, int worker, struct pq_dots *d)
+{
+    enum pq_dense type = PQ_DENSE_F32;
+    d->rows = rows;
+    if (dense_type(v, &type)) {
+        d->w_step = pq_scheme_part_bytes(v->scheme, v->cols, 0);
+        d->w = v->part[0] + row * d->w_step;
+        return type;
+    }
+    float *w = g->scratch + (uint64_t)worker * PQ_LINEAR_ROWS * g->max_cols;
+    decode_rows(g, v, row, rows, w);
+    d->w_step = v->cols * sizeof *w;
+    d->w = w;
+    return type;
+}
+
+enum { TOKENS = 64 }; /* of the results that wait for their bias */
+
+/* out (+)= tile + bias for n tokens. */
+static void put_tile(const struct pq_product *p, uint64_t r0, uint64_t rows, uint64_t t0,
+                     uint64_t n, const float *tile)
+{
+    const float *bias = p->linear->bias ? p->linear->bias + r0 : NULL;
+    for (uint64_t t = 0; t < n; t++) {
+        float *out = p->out + (t0 + t) * p->out_step + r0;
+        for (uint64_t r = 0; r < rows; r++) {
+            float y = tile[t * PQ_LINEAR_ROWS + r] + (bias ? bias[r] : 0.0f);
+            out[r] = p->add ? out[r] + y : y;
+        }
+    }
+}
+
+/* `rows` rows of one slice for all tokens. */
+static void piece(const struct pq_product *p, uint64_t r0, uint64_t rows, struct pq_dots *d,
+                  enum pq_dense type)
+{
+    float tile[TOKENS * PQ_LINEAR_ROWS];
+    d->x_step = p->x_step;
+    d->out = tile;
+    d->out_step = PQ_LINEAR_ROWS;
+    for (uint64_t t = 0; t < p->n; t += TOKENS) {
+        d->n = p->n - t < TOKENS ? p->n - t : TOKENS;
+        d->x = p->x + t * p->x_step;
+        p->engine->compute->dots[type](d);
+        put_tile(p, r0, rows, t, d->n, tile);
+    }
+}
+
+static void block(void *ctx, uint64_t item, int worker)
+{
+    const struct pq_product *p = (const struct pq_product *)ctx;
+    const struct pq_tensor *w = p->linear->w;
+    uint64_t r0 = item * PQ_LINEAR_ROWS, end = r0 + PQ_LINEAR_ROWS;
+    end = end < w->rows ? end : w->rows;
+    while (r0 < end) {
+        struct pq_dots d = {.cols = w->cols};
+        uint64_t row = r0, rows;
+        const struct pq_slice *s = slice_of(w, &row, &rows);
+        rows = rows < end - r0 ? rows : end - r0;
+        enum pq_dense type = prepare(p->engine, &s->view, row, rows, worker, &d);
+        piece(p, r0, rows, &d, type);
+        r0 += rows;
+    }
+}
+
+void pq_product_run(const struct pq_product *p)
+{
+    struct pq_product copy = *p;
+    pq_pool_each(p->engine->pool, pq_ceil_div(p->linear->w->rows, PQ_LINEAR_ROWS), block, &copy);
+}

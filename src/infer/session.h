@@ -1,0 +1,48 @@
+/*
+ * A session: a model bound for computing, what it has read so far, and the logits of what comes
+ * next. Any model that phiq opens will do. The reference is the Hugging Face implementation in
+ * single precision. SPDX-License-Identifier: MIT
+ */
+#ifndef PQ_INFER_SESSION_H
+#define PQ_INFER_SESSION_H
+
+#include "container/model.h"
+#include "kern/compute.h"
+
+struct pq_session;
+
+enum pq_kv { PQ_KV_F16, PQ_KV_F32 };
+
+struct pq_session_setup {
+    uint32_t context; /* most tokens; 0 = the model's limit */
+    int threads;      /* 0 = all CPUs */
+    enum pq_kv kv;    /* how keys and values are kept */
+    const char *cpu;  /* cap of the kernels' level; NULL = none */
+    uint32_t batch;   /* tokens of a prompt computed at once; 0 = usual */
+};
+
+/* Borrows the model, which must outlive it. */
+int pq_session_new(struct pq_session **out, const struct pq_model *m,
+                   const struct pq_session_setup *setup, struct pq_err *e) PQ_MUST_CHECK;
+void pq_session_free(struct pq_session *s); /* NULL is fine */
+
+uint32_t pq_session_context(const struct pq_session *s);
+size_t pq_session_length(const struct pq_session *s); /* tokens read */
+const uint32_t *pq_session_ids(const struct pq_session *s);
+
+/* Reads n > 0 more tokens. Afterwards pq_session_logits has those of the last one; with `all`
+ * (which may be NULL, else [n, vocabulary]) every one's are stored there too. A context that
+ * outgrows the original length of a LongRoPE model is computed anew with the long factors, as
+ * transformers does: the logits are always those of one forward pass over all tokens. On a failure
+ * the session holds what it held before. */
+int pq_session_read(struct pq_session *s, const uint32_t *id, size_t n, float *all,
+                    struct pq_err *e) PQ_MUST_CHECK;
+const float *pq_session_logits(const struct pq_session *s); /* [vocabulary] */
+
+/* Forgets all but the first n tokens. */
+void pq_session_keep(struct pq_session *s, size_t n);
+
+/* Bytes that one more token reads: weights, without keys and values. */
+uint64_t pq_session_token_bytes(const struct pq_session *s);
+
+#endif

@@ -1,0 +1,12 @@
+/* The body of a level of the forward pass, on the lanes that the including file's flags select.
+ * SPDX-License-Identifier: MIT */
+#include "kern/compute_level.h"
+#include "kern/lanes.h"
+
+#include "kern/run_dots.h"
+#include "kern/run_mix.h"
+#include "kern/run_point.h"
+
+#define PQ_COMPUTE_TABLE(name)                    \
+    const struct pq_compute pq_compute_##name = { \
+        .level = #name, .dots = {PQ_ROWS_DOTS}, .mix = {PQ_ROWS_MIX}, PQ_ROWS_POINT}
