@@ -121,11 +121,13 @@ static void worker(void *ctx, int id)
 static int check_literals(const struct check *c, struct pq_err *e)
 {
     const struct pq_plan *p = &c->target->plan;
-    for (size_t f = 0; f < p->n_files; f++)
+    for (size_t f = 0; f < p->n_files; f++) {
+        const struct pq_buf *doc = &p->file[f].doc; /* none where a file is all weights */
         if (c->map[f].size != p->file[f].size ||
-            memcmp(c->map[f].data, p->file[f].doc.data, p->file[f].doc.len))
+            (doc->len && memcmp(c->map[f].data, doc->data, doc->len)))
             return pq_fail(e, PQ_EMISMATCH, "%s: the document on disk is not what was written",
                            p->file[f].name);
+    }
     for (size_t i = 0; i < p->n_items; i++) {
         const struct pq_item *it = &p->item[i];
         if (!it->tensor &&
