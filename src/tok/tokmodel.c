@@ -164,19 +164,34 @@ int pq_tok_room_for_merges(struct pq_tok *t, size_t n)
     return t->v->merge && t->v->pair ? PQ_OK : pq_tok_no_memory(t->e);
 }
 
+/* What "left right" makes. Published vocabularies have tokens in the order of their merges, so the
+ * one after the last is tried before the table. */
+static uint32_t whole_of(const struct pq_tok *t, char *pair, size_t n_left, size_t n_right)
+{
+    const struct pq_vocab *v = t->v;
+    char *right = pair + n_left + 1;
+    size_t guess = v->n_pairs ? v->pair[v->n_pairs - 1].whole + 1u : v->n_tokens;
+    if (guess < v->n_tokens && v->token[guess].len == n_left + n_right &&
+        !memcmp(v->token[guess].text, pair, n_left) &&
+        !memcmp(v->token[guess].text + n_left, right, n_right))
+        return (uint32_t)guess;
+    memmove(pair + n_left, right, n_right); /* side by side, for one look-up */
+    uint32_t whole = pq_strmap_get(&t->ids, pair, n_left + n_right);
+    memmove(right, pair + n_left, n_right);
+    pair[n_left] = ' ';
+    return whole;
+}
+
 /* One merge, "left right" in the arena: both halves and the whole must be tokens, else the
  * `tokenizers` library refuses too. */
 static int check_merge(struct pq_tok *t, char *pair, size_t n_left, size_t n_right,
                        const char *file, struct pq_merge *m)
 {
-    char *right = pair + n_left + 1;
+    const char *right = pair + n_left + 1;
     bool words = n_left && n_right && !memchr(pair, ' ', n_left) && !memchr(right, ' ', n_right);
     m->left = pq_strmap_get(&t->ids, pair, n_left);
     m->right = pq_strmap_get(&t->ids, right, n_right);
-    memmove(pair + n_left, right, n_right); /* side by side, for one look-up */
-    m->whole = pq_strmap_get(&t->ids, pair, n_left + n_right);
-    memmove(right, pair + n_left, n_right);
-    pair[n_left] = ' ';
+    m->whole = whole_of(t, pair, n_left, n_right);
     if (!words || m->left == PQ_STRMAP_NONE || m->right == PQ_STRMAP_NONE ||
         m->whole == PQ_STRMAP_NONE)
         return pq_fail(t->e, PQ_EFORMAT, "%s: merge %zu (\"%.64s\") does not make tokens of tokens",

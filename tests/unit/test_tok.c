@@ -710,6 +710,62 @@ static void bad_tokenizer_json(void **state)
     assert_fails(f, 520, "tokenizer.json");
 }
 
+/* The model's long lists are read from the text, not by the JSON library. */
+static void bad_tokenizer_text(void **state)
+{
+    static const struct {
+        const char *model, *words;
+    } rows[] = {
+        {"{\"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}", "byte-level"},
+        {"{\"vocab\": {\"a\": 0", "bad JSON"},
+        {"{\"vocab\": {\"a\": 0}", "bad JSON"},
+        {"{\"vocab\": {\"a\": 0}}}", "bad JSON"},
+        {"{\"vocab\": {\"a\": 0}, \"vocab\": {\"a\": 0}}", "bad JSON"},
+        {"{\"vocab\": {\"a\" 0}}", "not an object of texts and ids"},
+        {"{\"vocab\": {\"a\": 0,}}", "not an object of texts and ids"},
+        {"{\"vocab\": {\"a\": 0 \"b\": 1}}", "not an object of texts and ids"},
+        {"{\"vocab\": {\"a\": 0} \"b\": 1}", "bad JSON"},
+        {"{\"vocab\": {a: 0}}", "not an object of texts and ids"},
+        {"{\"vocab\": {\"\\ud800\": 0}}", "not an object of texts and ids"},
+        {"{\"vocab\": {\"\\u0000\": 0}}", "not an object of texts and ids"},
+        {"{\"vocab\": {\"a\": 0.5}}", "not an integer"},
+        {"{\"vocab\": {\"a\": [0]}}", "not an integer"},
+        {"{\"vocab\": {\"\": 0}}", "empty"},
+        {"{\"vocab\": {\"\xff\": 0}}", "not UTF-8"},
+        {"{\"vocab\": {\"a\": 0}, \"merges\": [}", "bad JSON"},
+        {"[{\"vocab\": {\"a\": 0}}]", "model is missing"},
+        {"{\"merges\": []}", "vocab is missing"},
+    };
+    static const struct {
+        const char *merges, *words;
+    } merge_rows[] = {
+        {"[\"a b\",]", "merge 1 is not a pair"}, {"[\"a b\" \"a b\"]", "merges is not a list"},
+        {"[[\"a\", \"b\", \"c\"]]", "merge 0"},  {"[[\"a\" \"b\"]]", "merge 0"},
+        {"[{\"a\": \"b\"}]", "merge 0"},         {"[\"a\\u0000 b\"]", "merge 0"},
+        {"{\"a\": 1}", "merges is missing"},
+    };
+    struct folder *f = *state;
+    struct pq_buf b = {0};
+    for (size_t i = 0; i < PQ_LEN(rows); i++) {
+        b.len = 0;
+        pq_buf_printf(&b, "{\"version\": \"1.0\",\n\"pre_tokenizer\": %s, \"model\": %s}",
+                      i ? "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}" : "null",
+                      rows[i].model);
+        put_bytes(f, "tokenizer.json", b.data, b.len);
+        assert_fails(f, 520, rows[i].words);
+    }
+    for (size_t i = 0; i < PQ_LEN(merge_rows); i++) {
+        b.len = 0;
+        pq_buf_printf(&b,
+                      "{\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, "
+                      "\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": %s}}",
+                      merge_rows[i].merges);
+        put_bytes(f, "tokenizer.json", b.data, b.len);
+        assert_fails(f, 520, merge_rows[i].words);
+    }
+    pq_buf_free(&b);
+}
+
 static void lacking_byte_pieces(void **state)
 {
     struct folder *f = *state;
@@ -939,6 +995,7 @@ int main(void)
         IN_FOLDER(slow_bpe_files),
         IN_FOLDER(no_tokenizer_at_all),
         IN_FOLDER(bad_tokenizer_json),
+        IN_FOLDER(bad_tokenizer_text),
         IN_FOLDER(lacking_byte_pieces),
         IN_FOLDER(model_and_json_must_agree),
         IN_FOLDER(bad_side_files),
