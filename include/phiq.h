@@ -108,6 +108,28 @@ PQ_API PQ_MUST_CHECK int pq_plan_device(const char *path, const char *device, ui
 PQ_API PQ_MUST_CHECK int pq_compare(const char *a, const char *b, int threads, char **json,
                                     struct pq_err *e);
 
+/* Strings may be NULL where said. Set with pq_eval_options_default first. */
+struct pq_eval_options {
+    size_t struct_size;      /* sizeof of this struct, set by the default call */
+    const char *model;       /* file or folder that is measured */
+    const char *text;        /* file of text */
+    const char *reference;   /* a model, or a file that save_logits made; NULL = none */
+    const char *save_logits; /* keeps the predictions of the reference, or else of the model, here
+                                (float32 log-probabilities of every scored token); NULL = nowhere */
+    int window;              /* tokens read at once from nothing; 0 = 512 or the model's limit */
+    int whole;               /* score a window's every token, not only its second half */
+    uint64_t max_windows;    /* 0 = the whole text */
+    int threads;             /* 0 = all CPUs */
+    const char *cpu_level;   /* cap of the kernels: "c", "avx2", ... */
+    pq_progress_fn *progress;
+    void *progress_ctx;
+};
+PQ_API void pq_eval_options_default(struct pq_eval_options *o);
+
+/* Perplexity of a model on a text by llama-perplexity's protocol and, with a reference, KL
+ * divergence from it, top-1 agreement and flips, as JSON. */
+PQ_API PQ_MUST_CHECK int pq_eval(const struct pq_eval_options *o, char **json, struct pq_err *e);
+
 /* Tokens of a text, or, with `chat`, of a conversation (JSON: a list of messages, or an object with
  * "messages" and whatever else the template uses) through the model's chat template or the one of
  * this name; NULL: the model's own. */

@@ -1,6 +1,7 @@
 /* The public calls: thin wrappers that turn documents into strings. SPDX-License-Identifier: MIT */
 #include "phiq.h"
 
+#include "eval/eval.h"
 #include "inspect/inspect.h"
 
 #include <stdlib.h>
@@ -86,6 +87,23 @@ int pq_compare(const char *a, const char *b, int threads, char **json, struct pq
     json_t *doc;
     int rc = pq_inspect_compare(&doc, a, b, threads, e);
     *json = NULL;
+    return rc < 0 ? rc : to_string(doc, json, e);
+}
+
+void pq_eval_options_default(struct pq_eval_options *o)
+{
+    *o = (struct pq_eval_options){.struct_size = sizeof *o};
+}
+
+int pq_eval(const struct pq_eval_options *o, char **json, struct pq_err *e)
+{
+    json_t *doc;
+    *json = NULL;
+    if (o->struct_size != sizeof *o)
+        return pq_fail(e, PQ_EINVAL,
+                       "options of %zu bytes, expected %zu: set them with pq_eval_options_default",
+                       o->struct_size, sizeof *o);
+    int rc = pq_eval_model(&doc, o, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
 

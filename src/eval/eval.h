@@ -1,0 +1,73 @@
+/*
+ * What a model file is worth: perplexity on a text, and how far its predictions are from those of a
+ * reference. The written file is what is measured, with phiq's own forward pass.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PQ_EVAL_EVAL_H
+#define PQ_EVAL_EVAL_H
+
+#include "infer/session.h"
+
+/* The document of docs/json.md. Windows are those of llama-perplexity: the text (with the
+ * tokenizer's beginning) cut into runs of `window` tokens, each read from nothing, its first token
+ * the beginning of a text where the tokenizer has one. */
+int pq_eval_model(json_t **out, const struct pq_eval_options *s, struct pq_err *e) PQ_MUST_CHECK;
+
+/* ---- tally.c: one predicted token after the other ---- */
+
+struct pq_score {
+    double nll, ref_nll; /* minus the logarithm of the probability of what came, in nats */
+    double kld;          /* of the model from the reference: sum p log(p / q), in nats */
+    bool same_top, right, ref_right;
+};
+
+/* Scores one position. Reference: logits or log-probabilities [n], or NULL. */
+struct pq_score pq_score_position(const float *logits, const float *reference, size_t n,
+                                  uint32_t next);
+/* log(softmax(x)) of one position. */
+void pq_log_softmax(const float *x, size_t n, float *out);
+
+struct pq_tally {
+    struct pq_score *score; /* [windows * per_window] in the order of the text */
+    size_t n, per_window;
+    uint64_t words, bytes; /* of the scored text */
+    bool with_reference;
+};
+/* Perplexity (per token, word, byte), and with a reference KL divergence, agreement and flips, each
+ * with the half width of its 95 % confidence interval over windows. */
+json_t *pq_tally_report(const struct pq_tally *t);
+/* Means so far over the first n scores, for progress. */
+double pq_tally_perplexity(const struct pq_tally *t, size_t n);
+double pq_tally_kld(const struct pq_tally *t, size_t n);
+
+/* ---- logits_file.c: predictions kept in a file ---- */
+
+/* Header, then log-probabilities as float32 [windows][per_window][vocab], little-endian. */
+struct pq_logits_head {
+    uint32_t vocab, window, per_window;
+    uint64_t windows, text_hash; /* of the ids of all windows */
+};
+struct pq_logits_file {
+    struct pq_logits_head head;
+    struct pq_map map;
+};
+int pq_logits_open(struct pq_logits_file *f, const char *path, struct pq_err *e) PQ_MUST_CHECK;
+bool pq_logits_is(const char *path); /* is it such a file? */
+/* Log-probabilities of a scored position, read through `row` [vocab]. */
+void pq_logits_row(const struct pq_logits_file *f, uint64_t position, float *row);
+void pq_logits_close(struct pq_logits_file *f);
+
+struct pq_logits_out {
+    struct pq_logits_head head;
+    struct pq_out out;
+    char *part; /* path while it grows */
+    const char *path;
+};
+int pq_logits_create(struct pq_logits_out *f, const char *path, const struct pq_logits_head *head,
+                     struct pq_err *e) PQ_MUST_CHECK;
+int pq_logits_put(struct pq_logits_out *f, uint64_t position, const float *row,
+                  struct pq_err *e) PQ_MUST_CHECK;
+int pq_logits_finish(struct pq_logits_out *f, struct pq_err *e) PQ_MUST_CHECK;
+void pq_logits_abandon(struct pq_logits_out *f); /* does nothing after finish */
+
+#endif
