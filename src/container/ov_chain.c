@@ -18,11 +18,6 @@ struct chain {
 
 /* ---- the operators ---- */
 
-static const struct pq_ir_layer *layer_of(const struct pq_ov_reader *r, struct pq_ir_ref from)
-{
-    return &r->ir->graph.layer[from.layer - 1];
-}
-
 static bool is(const struct pq_ir_layer *l, const char *type, size_t n_in)
 {
     return l->n_in == n_in && !strcmp(l->type, type);
@@ -31,8 +26,8 @@ static bool is(const struct pq_ir_layer *l, const char *type, size_t n_in)
 /* What lies behind conversions. */
 static struct pq_ir_ref unconverted(const struct pq_ov_reader *r, struct pq_ir_ref from)
 {
-    for (int i = 0; i < MAX_STEPS && is(layer_of(r, from), "Convert", 1); i++)
-        from = layer_of(r, from)->in[0];
+    for (int i = 0; i < MAX_STEPS && is(pq_ov_layer(r, from), "Convert", 1); i++)
+        from = pq_ov_layer(r, from)->in[0];
     return from;
 }
 
@@ -46,22 +41,22 @@ static const struct pq_ir_const *constant(const struct pq_ov_reader *r, struct p
 static bool follow(const struct pq_ov_reader *r, struct pq_ir_ref from, struct chain *c)
 {
     from = unconverted(r, from);
-    if (is(layer_of(r, from), "Reshape", 2)) {
-        if (!(c->shape = constant(r, layer_of(r, from)->in[1])))
+    if (is(pq_ov_layer(r, from), "Reshape", 2)) {
+        if (!(c->shape = constant(r, pq_ov_layer(r, from)->in[1])))
             return false;
-        from = unconverted(r, layer_of(r, from)->in[0]);
+        from = unconverted(r, pq_ov_layer(r, from)->in[0]);
     }
-    if (is(layer_of(r, from), "Multiply", 2)) {
-        if (!(c->scales = constant(r, layer_of(r, from)->in[1])))
+    if (is(pq_ov_layer(r, from), "Multiply", 2)) {
+        if (!(c->scales = constant(r, pq_ov_layer(r, from)->in[1])))
             return false;
-        from = unconverted(r, layer_of(r, from)->in[0]);
+        from = unconverted(r, pq_ov_layer(r, from)->in[0]);
     }
-    if (c->scales && is(layer_of(r, from), "Subtract", 2)) {
-        if (!(c->zeros = constant(r, layer_of(r, from)->in[1])))
+    if (c->scales && is(pq_ov_layer(r, from), "Subtract", 2)) {
+        if (!(c->zeros = constant(r, pq_ov_layer(r, from)->in[1])))
             return false;
-        from = unconverted(r, layer_of(r, from)->in[0]);
+        from = unconverted(r, pq_ov_layer(r, from)->in[0]);
     }
-    c->layer = layer_of(r, from);
+    c->layer = pq_ov_layer(r, from);
     c->codes = constant(r, from);
     return c->codes != NULL;
 }
@@ -69,8 +64,8 @@ static bool follow(const struct pq_ov_reader *r, struct pq_ir_ref from, struct c
 /* Does the way along first inputs end in a constant? */
 static bool comes_from_constant(const struct pq_ov_reader *r, struct pq_ir_ref from)
 {
-    for (int i = 0; i < MAX_STEPS && layer_of(r, from)->n_in; i++)
-        from = layer_of(r, from)->in[0];
+    for (int i = 0; i < MAX_STEPS && pq_ov_layer(r, from)->n_in; i++)
+        from = pq_ov_layer(r, from)->in[0];
     return constant(r, from) != NULL;
 }
 
@@ -173,6 +168,7 @@ static int spread_zeros(const struct pq_ov_reader *r, const struct chain *c, str
     for (uint64_t i = 0; i < n; i++)
         bytes[i] = (uint8_t)zero_at(c->zeros, is_single(c->zeros) ? 0 : i);
     v->part[2] = bytes;
+    v->own_zeros = true;
     return PQ_OK;
 }
 
@@ -258,7 +254,7 @@ int pq_ov_matrix(const struct pq_ov_reader *r, struct pq_ir_ref from, struct pq_
         return pq_fail(r->e, PQ_EUNSUPPORTED,
                        "%s: layer %s: weights in a form that is not read: only conversion, "
                        "subtraction of zero points, scales and a reshape may lie before them",
-                       r->ir->path, layer_of(r, from)->name);
+                       r->ir->path, pq_ov_layer(r, from)->name);
     }
     int rc = measure(r, &c);
     if (rc < 0)

@@ -73,6 +73,56 @@ static bool says(const struct pq_ir_layer *l, const char *key, const char *value
     return v && !strcmp(v, value);
 }
 
+/* ---- AWQ ---- */
+
+/* NNCF's AWQ divides columns of weights and multiplies what they meet by the same factors, in an
+ * operator of this name that comes right before the product or one Multiply earlier (the gate). */
+static bool is_awq(const struct pq_ir_layer *l)
+{
+    return !strcmp(l->type, "Multiply") && l->n_in == 2 && pq_container_glob("*/awq_mul", l->name);
+}
+
+static const struct pq_ir_layer *awq_before(const struct pq_ov_reader *r, struct pq_ir_ref from)
+{
+    const struct pq_ir_layer *l = pq_ov_layer(r, from);
+    if (is_awq(l))
+        return l;
+    for (size_t i = 0; l->n_in == 2 && !strcmp(l->type, "Multiply") && i < 2; i++)
+        if (is_awq(pq_ov_layer(r, l->in[i])))
+            return pq_ov_layer(r, l->in[i]);
+    return NULL;
+}
+
+/* The factors become part of the weights, which then are what they were. */
+static int undo_awq(struct pq_ov_reader *r, const struct pq_ir_layer *l, struct pq_ov_entry *t)
+{
+    struct pq_ov_entry f = {0};
+    const struct pq_ir_layer *awq = awq_before(r, l->in[0]);
+    if (!awq)
+        return PQ_OK;
+    if ((!pq_ov_row(r, awq->in[0], &f) && !pq_ov_row(r, awq->in[1], &f)) ||
+        f.view.cols != t->view.cols)
+        return bad_layer(r, awq, "its factors are not one for each column of the weights");
+    float *factor = (float *)pq_arena_alloc(r->a, (size_t)f.view.cols, sizeof *factor);
+    if (!factor)
+        return pq_fail(r->e, PQ_ENOMEM, "%s: out of memory", r->m->path);
+    pq_view_row(&f.view, NULL, 0, factor);
+    t->view.factor = factor;
+    r->undone[awq - r->ir->graph.layer] = true;
+    return PQ_OK;
+}
+
+static int check_awq(const struct pq_ov_reader *r)
+{
+    const struct pq_ir *g = &r->ir->graph;
+    for (size_t i = 0; i < g->n_layers; i++)
+        if (is_awq(&g->layer[i]) && !r->undone[i])
+            return bad_layer(r, &g->layer[i], "no weights follow that its factors belong to");
+    return PQ_OK;
+}
+
+/* ---- operators that read weights ---- */
+
 /* x W^T. A matrix that is not turned lies column by column. */
 static int add_matmul(struct pq_ov_reader *r, const struct pq_ir_layer *l)
 {
@@ -91,7 +141,8 @@ static int add_matmul(struct pq_ov_reader *r, const struct pq_ir_layer *l)
         t.view.rows = t.view.turned = t.view.cols;
         t.view.cols = rows;
     }
-    return add_entry(r, l, &t, "weight");
+    rc = undo_awq(r, l, &t);
+    return rc < 0 ? rc : add_entry(r, l, &t, "weight");
 }
 
 /* Rows of an embedding; other gathers take from what is computed, or from small tables. */
@@ -115,11 +166,7 @@ static int add_vector(struct pq_ov_reader *r, const struct pq_ir_layer *l, const
 
 static int add_factor(struct pq_ov_reader *r, const struct pq_ir_layer *l)
 {
-    if (pq_container_glob("*/awq_mul", l->name))
-        return bad_layer(r, l,
-                         "the weights behind it were divided by its factors (AWQ), which is not "
-                         "read: export without --awq");
-    return add_vector(r, l, "weight");
+    return is_awq(l) ? PQ_OK : add_vector(r, l, "weight");
 }
 
 static int add_bias(struct pq_ov_reader *r, const struct pq_ir_layer *l)
@@ -155,7 +202,7 @@ static const struct pq_ov_entry *find_entry(const struct pq_ov_reader *r, const 
 static bool same_matrix(const struct pq_view *a, const struct pq_view *b)
 {
     bool same = a->scheme == b->scheme && a->rows == b->rows && a->cols == b->cols &&
-                a->turned == b->turned;
+                a->turned == b->turned && !a->factor && !b->factor;
     for (int i = 0; same && i < PQ_MAX_PARTS && a->part[i]; i++)
         same = a->part[i] == b->part[i] ||
                !memcmp(a->part[i], b->part[i],
@@ -181,10 +228,12 @@ static int bind(struct pq_ov_reader *r)
     struct pq_network *net = &r->m->net;
     PQ_TRY(pq_shadow_init(&r->shadow, r->m, g->n_layers + 1, r->a, r->e));
     r->entry = (struct pq_ov_entry *)pq_arena_alloc(r->a, g->n_layers + 1, sizeof *r->entry);
-    if (!r->entry)
+    r->undone = (bool *)pq_arena_alloc(r->a, g->n_layers + 1, sizeof *r->undone);
+    if (!r->entry || !r->undone)
         PQ_TRY(pq_fail(r->e, PQ_ENOMEM, "%s: out of memory", r->m->path));
     for (size_t i = 0; i < g->n_layers; i++)
         PQ_TRY(add_layer(r, &g->layer[i]));
+    PQ_TRY(check_awq(r));
     PQ_TRY(pq_shadow_sort(&r->shadow, r->e));
     untie(r);
     PQ_TRY(pq_network_bind(net, r->a, &r->shadow.ckpt, r->m->config, r->m->generation, r->e));

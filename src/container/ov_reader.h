@@ -21,8 +21,15 @@ struct pq_ov_reader {
     struct pq_shadow shadow;
     struct pq_ov_entry *entry;
     size_t n_entries;
+    bool *undone; /* [n_layers]: factors of AWQ that are part of an entry now */
     struct pq_err *e;
 };
+
+static inline const struct pq_ir_layer *pq_ov_layer(const struct pq_ov_reader *r,
+                                                    struct pq_ir_ref from)
+{
+    return &r->ir->graph.layer[from.layer - 1];
+}
 
 /* The matrix that a chain of operators over constants gives: 1 and everything of *t but its name;
  * 0 when `from` is computed out of the model's inputs; an error when the chain is none that is

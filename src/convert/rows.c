@@ -198,7 +198,8 @@ uint64_t pq_rows_let_go(const struct pq_tensor *t, uint64_t row0, uint64_t rows)
         if (row0 + rows <= first || lo >= s->rows)
             continue;
         hi = hi < s->rows ? hi : s->rows;
-        for (int p = 0; p < PQ_MAX_PARTS && s->view.part[p]; p++) {
+        const int parts = s->view.own_zeros ? 2 : PQ_MAX_PARTS; /* what memory drops is lost */
+        for (int p = 0; p < parts && s->view.part[p]; p++) {
             uint64_t n = pq_scheme_part_bytes(s->view.scheme, s->view.cols, p);
             pq_map_done(s->view.part[p] + (s->row0 + lo) * n, (hi - lo) * n);
             bytes += (hi - lo) * n;

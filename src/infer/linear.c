@@ -10,7 +10,7 @@ static bool dense_type(const struct pq_view *v, enum pq_dense *type)
         enum pq_dtype dtype;
         enum pq_dense dense;
     } types[] = {{PQ_F32, PQ_DENSE_F32}, {PQ_F16, PQ_DENSE_F16}, {PQ_BF16, PQ_DENSE_BF16}};
-    for (size_t i = 0; i < PQ_LEN(types) && !v->turned; i++)
+    for (size_t i = 0; i < PQ_LEN(types) && !v->turned && !v->factor; i++)
         if (v->scheme->family == PQ_FAM_FLOAT && v->scheme->dtype == types[i].dtype) {
             *type = types[i].dense;
             return true;

@@ -169,13 +169,9 @@ static void turned_row(const struct pq_view *v, uint64_t row, float *x)
     }
 }
 
-void pq_view_row(const struct pq_view *v, const struct pq_kern *k, uint64_t row, float *x)
+static void stored_row(const struct pq_view *v, const struct pq_kern *k, uint64_t row, float *x)
 {
     const void *part[PQ_MAX_PARTS] = {NULL};
-    if (v->turned) {
-        turned_row(v, row, x);
-        return;
-    }
     for (int i = 0; i < PQ_MAX_PARTS; i++)
         if (v->part[i])
             part[i] = v->part[i] + row * pq_scheme_part_bytes(v->scheme, v->cols, i);
@@ -185,4 +181,14 @@ void pq_view_row(const struct pq_view *v, const struct pq_kern *k, uint64_t row,
         k->widen_f16(part[0], v->cols, x);
     else
         v->scheme->decode(v->scheme, part, v->cols, x);
+}
+
+void pq_view_row(const struct pq_view *v, const struct pq_kern *k, uint64_t row, float *x)
+{
+    if (v->turned)
+        turned_row(v, row, x);
+    else
+        stored_row(v, k, row, x);
+    for (uint64_t c = 0; v->factor && c < v->cols; c++)
+        x[c] *= v->factor[c];
 }

@@ -88,7 +88,9 @@ struct pq_view {
     const struct pq_scheme *scheme;
     const uint8_t *part[PQ_MAX_PARTS]; /* each [rows][pq_scheme_part_bytes] */
     uint64_t rows, cols;
-    uint64_t turned; /* 0; or plain elements lie column by column, each column this many long */
+    uint64_t turned;     /* 0; or plain elements lie column by column, each column this many long */
+    bool own_zeros;      /* the zero points lie in the reader's memory, not in a mapped file */
+    const float *factor; /* NULL; or [cols], what columns were divided by before they were stored */
 };
 
 /* Widens one stored row to float32. */

@@ -3,6 +3,7 @@
 #include "modelio.h"
 
 #include "container/ov_reader.h"
+#include "convert/convert.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,6 +189,77 @@ static void test_head_of_its_own(void **state)
     pq_model_free(m);
 }
 
+/* ---- AWQ ---- */
+
+/* Puts an operator of AWQ behind the activation of layer 0, with the factors that the first norm
+ * has for weights (feed-forward and hidden size are equal here). Returns it. */
+static struct pq_ir_layer *insert_awq(struct doc *d)
+{
+    static const char name[] = "model.layers.0.mlp.activation_fn/Swish/awq_mul";
+    const size_t n = d->ir.n_layers;
+    struct pq_ir_layer *list = (struct pq_ir_layer *)pq_arena_alloc(&d->a, n + 1, sizeof *list);
+    struct pq_ir_ref *in = (struct pq_ir_ref *)pq_arena_alloc(&d->a, 4, sizeof *in);
+    memcpy(list, d->ir.layer, n * sizeof *list);
+    d->ir.layer = list;
+    struct pq_ir_layer *gate = layer_named(d, "model.layers.0.mlp/Multiply");
+    const struct pq_ir_layer *norm = layer_named(d, "model.layers.0.input_layernorm.weight");
+    in[0] = gate->in[1];
+    in[1] = (struct pq_ir_ref){(uint32_t)(norm - list) + 1, 0};
+    in[2] = gate->in[0];
+    in[3] = (struct pq_ir_ref){(uint32_t)n + 1, 0};
+    list[n] = *gate;
+    list[n].name = name;
+    list[n].in = in;
+    gate->in = in + 2;
+    d->ir.n_layers = n + 1;
+    return &list[n];
+}
+
+static const char down[] = "model.layers.0.mlp.down_proj.weight";
+
+static void check_factors(const struct pq_network *plain, const struct pq_network *awq)
+{
+    const struct pq_tensor *a = pq_network_find(plain, down), *b = pq_network_find(awq, down);
+    const struct pq_tensor *f = pq_network_find(plain, "model.layers.0.input_layernorm.weight");
+    float x[256], y[256], factor[256];
+    assert_true(a && b && f && a->cols == 256 && f->cols == 256);
+    pq_tensor_row(f, NULL, 0, factor);
+    for (uint64_t row = 0; row < a->rows; row++) {
+        pq_tensor_row(a, NULL, row, x);
+        pq_tensor_row(b, NULL, row, y);
+        for (int i = 0; i < 256; i++)
+            assert_true(y[i] == x[i] * factor[i]);
+    }
+}
+
+static void test_awq(void **state)
+{
+    static const char *const recipes[] = {"uint4g64", "f16"};
+    (void)state;
+    for (size_t i = 0; i < PQ_LEN(recipes); i++) {
+        const char *dir =
+            modelio_write(modelio_fixture("phi4-mini"), "awq", "openvino", recipes[i], 0);
+        struct pq_model *a = modelio_load(dir);
+        struct doc d;
+        doc_open(&d, dir);
+        struct pq_ir_layer *awq = insert_awq(&d);
+        doc_write(&d);
+        struct pq_model *b = modelio_load(dir);
+        check_factors(&a->net, &b->net);
+        pq_model_free(b);
+        struct pq_ir_ref in[2] = {awq->in[0], awq->in[0]};
+        awq->in = in;
+        doc_write(&d);
+        modelio_refused(dir, "its factors are not one for each column");
+        awq->name = "a/awq_mul";
+        layer_named(&d, "model.layers.0.mlp/Multiply")->type = "Divide";
+        doc_write(&d);
+        modelio_refused(dir, "no weights follow that its factors belong to");
+        pq_model_free(a);
+        doc_close(&d);
+    }
+}
+
 /* ---- chains ---- */
 
 enum { ROWS = 4 };
@@ -344,6 +416,41 @@ static void test_chains(void **state)
     }
 }
 
+/* Mapped pages may go once they are read; zero points that were spread would be lost. */
+static void test_spread_zeros_stay(void **state)
+{
+    enum { TALL = 3 * 65536 };
+    (void)state;
+    struct pq_arena a = {0};
+    uint8_t *codes = (uint8_t *)pq_arena_alloc(&a, TALL, 16);
+    const uint8_t zero = 9 | 9 << 4;
+    const struct pq_ir_const c[] = {
+        {.v = {PQ_IR_U4, 2, {TALL, 32}, NULL}, .type_name = "u4", .data = codes},
+        {.v = {PQ_IR_U4, 0, {0}, NULL}, .type_name = "u4", .data = &zero},
+        {.v = {PQ_IR_F16, 2, {TALL, 1}, NULL}, .type_name = "f16", .data = codes},
+    };
+    static const struct pq_ir_ref sub[] = {{1, 0}, {2, 0}}, mul[] = {{4, 0}, {3, 0}};
+    struct pq_ir_layer l[] = {
+        {.name = "w", .type = "Const"},
+        {.name = "z", .type = "Const"},
+        {.name = "s", .type = "Const"},
+        {.name = "sub", .type = "Subtract", .in = sub, .n_in = 2},
+        {.name = "mul", .type = "Multiply", .in = mul, .n_in = 2},
+    };
+    struct pq_ir_const constant[5] = {c[0], c[1], c[2]};
+    struct pq_ckpt_ir ir = {.graph = {.layer = l, .n_layers = 5}, .constant = constant};
+    struct pq_err e = {0};
+    const struct pq_ov_reader r = {.a = &a, .ir = &ir, .e = &e};
+    struct pq_ov_entry t = {0};
+    assert_int_equal(pq_ov_matrix(&r, (struct pq_ir_ref){5, 0}, &t), 1);
+    struct pq_tensor tensor = {.rows = TALL, .cols = 32, .n_slices = 1};
+    tensor.slice[0] = (struct pq_slice){.view = t.view, .rows = TALL};
+    (void)pq_rows_let_go(&tensor, 0, TALL);
+    for (int i = 0; i < TALL; i++)
+        assert_int_equal(t.view.part[2][i], 9);
+    pq_arena_free(&a);
+}
+
 /* What is computed is none of the weights; a circle ends; a codebook is refused. */
 static void test_other_chains(void **state)
 {
@@ -392,7 +499,7 @@ static const struct {
     {"qkv_proj/MatMul", "qkv_prox/MatMul", "qkv_proj.weight is missing"},
     {"layers.0.input_layernorm/scaled", "layers.7.input_layernorm/scaled",
      "input_layernorm.weight is missing"},
-    {"model.norm/scaled", "model.mlp/awq_mul", "AWQ"},
+    {"model.norm/scaled", "model.mlp/awq_mul", "model.norm.weight is missing"},
     {"transpose_b=\"true\"", "transpose_b=\"false\"", "must have a row for each output"},
     {"transpose_a=\"false\" transpose_b=\"true\"", "transpose_a=\"true\" transpose_b=\"true\"",
      "its input turned"},
@@ -477,11 +584,18 @@ static void test_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_as_a_source),
-        cmocka_unit_test(test_like_onnx),       cmocka_unit_test(test_spelling_of_exports),
-        cmocka_unit_test(test_head_of_its_own), cmocka_unit_test(test_chains),
-        cmocka_unit_test(test_other_chains),    cmocka_unit_test(test_model_lies),
-        cmocka_unit_test(test_data_lies),       cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_as_a_source),
+        cmocka_unit_test(test_like_onnx),
+        cmocka_unit_test(test_spelling_of_exports),
+        cmocka_unit_test(test_head_of_its_own),
+        cmocka_unit_test(test_awq),
+        cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_other_chains),
+        cmocka_unit_test(test_spread_zeros_stay),
+        cmocka_unit_test(test_model_lies),
+        cmocka_unit_test(test_data_lies),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, modelio_setup, modelio_teardown);
 }
