@@ -7,7 +7,13 @@
 
 #include "inspect/inspect.h"
 
-enum { PQ_MAX_RULES = 256, PQ_MAX_POS = 4 };
+enum { PQ_MAX_LIST = 256, PQ_MAX_POS = 4 };
+
+/* The values of an option that may be repeated. */
+struct pq_list {
+    const char *item[PQ_MAX_LIST];
+    size_t n;
+};
 
 /* Every option of every verb lands here. */
 struct pq_args {
@@ -16,9 +22,14 @@ struct pq_args {
     const char *to, *precision, *scheme, *out, *solver, *embed, *head, *imatrix, *context, *name,
         *provider;
     const char *device, *cpu;
+    const char *text, *ref, *save_logits;
+    uint64_t window, windows;
+    bool whole;
     const char *prompt, *file, *chat, *template_name;
-    const char *rule[PQ_MAX_RULES];
-    size_t n_rules;
+    const char *kv;
+    struct pq_list rule, stop;
+    double temperature, top_p, min_p, repeat_penalty;
+    uint64_t top_k, seed, max_tokens, context_size, batch;
     uint64_t split, ram, tokens;
     uint64_t threads;
     int group_size;
@@ -44,8 +55,9 @@ enum pq_opt_kind {
     PQ_OPT_LIST,
     PQ_OPT_SIZE,
     PQ_OPT_COUNT,
-    PQ_OPT_GROUP,   /* int: above zero, or -1 */
-    PQ_OPT_FRACTION /* double: above zero, at most 1 */
+    PQ_OPT_GROUP,    /* int: above zero, or -1 */
+    PQ_OPT_FRACTION, /* double: above zero, at most 1 */
+    PQ_OPT_NUMBER    /* double: zero or above */
 };
 
 struct pq_opt {
@@ -104,14 +116,19 @@ struct pq_bar {
 void pq_bar_begin(struct pq_bar *b, bool quiet);
 int pq_bar_step(void *bar, const struct pq_progress *p); /* a pq_progress_fn */
 void pq_bar_end(struct pq_bar *b);
+/* From now on the first Ctrl-C is only noted. */
+void pq_interrupt_watch(void);
+bool pq_interrupted(void);
 
 /* Prints a document as indented JSON and drops the reference. */
 int pq_print_json(json_t *doc, struct pq_err *e);
 
 int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_run(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_info(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_plan(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_schemes(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_eval(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_compare(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_tokenize(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_help(const struct pq_args *a, struct pq_err *e);

@@ -111,8 +111,8 @@ int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
     o.solver = a->solver;
     o.embed = a->embed;
     o.head = a->head;
-    o.rule = a->rule;
-    o.n_rules = a->n_rules;
+    o.rule = a->rule.item;
+    o.n_rules = a->rule.n;
     o.imatrix = a->imatrix;
     o.context = a->context;
     o.provider = a->provider;

@@ -37,6 +37,19 @@ const struct pq_verb pq_verbs[] = {
      "\n"
      "  phiq compare ./Phi-3.5-mini-instruct out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf\n",
      2, 2, pq_cmd_compare},
+    {"eval", "MODEL --text FILE [options]",
+     "perplexity, and how far predictions are from a reference",
+     "Reads the text in windows with phiq's own forward pass over the file that was written, by\n"
+     "llama-perplexity's protocol: perplexity per token, word and byte. With --ref also the KL\n"
+     "divergence from the reference's predictions (mean, median, 90, 99, 99.9 %, largest), how\n"
+     "often both think the same token likeliest, and flips (one is right, the other wrong).\n"
+     "Plus or minus: 95 % confidence over windows.\n"
+     "\n"
+     "  phiq eval out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf --text wiki.txt\n"
+     "  phiq eval out/mlx --ref ./Phi-3.5-mini-instruct --text wiki.txt --windows 50\n"
+     "  phiq eval ./phi-4 --text wiki.txt --save-logits phi-4.logits\n"
+     "  phiq eval out/openvino --ref phi-4.logits --text wiki.txt --json\n",
+     1, 1, pq_cmd_eval},
     {"schemes", "[options]", "list what each container can be written as",
      "Recipes (placements of schemes over a network's tensors) for --scheme, and schemes of "
      "single\n"
@@ -51,6 +64,18 @@ const struct pq_verb pq_verbs[] = {
      "  phiq tokenize ./phi-4 --chat '[{\"role\": \"user\", \"content\": \"Hello\"}]' --json\n"
      "  phiq tokenize ./phi-2 --chat talk.json --template phi2\n",
      1, 1, pq_cmd_tokenize},
+    {"run", "PATH [options]", "go on from a text with any model that phiq reads",
+     "Reads the prompt (--prompt, --file, --chat, or standard input) and prints what the model "
+     "makes\n"
+     "of it as it comes. Computes in single precision from the stored weights, as transformers "
+     "does;\n"
+     "Ctrl-C ends the text. A text is taken as it is; --chat puts a conversation into the model's\n"
+     "template.\n"
+     "\n"
+     "  phiq run out/mlx -p 'Once upon a time'\n"
+     "  phiq run ./phi-4 --chat '[{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]'\n"
+     "  phiq run out/gguf/phi-4-Q4_K_M.gguf --file letter.txt --temperature 0.8 --top-p 0.95\n",
+     1, 1, pq_cmd_run},
     {"help", "[VERB | schemes | devices | exit-codes]", "explain a verb or a topic", "", 0, 1,
      pq_cmd_help},
     {"completion", "bash|zsh|fish", "print a completion script for a shell",

@@ -48,21 +48,50 @@ const struct pq_opt pq_opts[] = {
     {"ram", 0, PQ_OPT_SIZE, AT(ram), "SIZE", " plan ", "memory of the device (8G)"},
     {"tokens", 0, PQ_OPT_COUNT, AT(tokens), "N", " plan ",
      "context length to keep in memory (default 4096)"},
-    {"prompt", 'p', PQ_OPT_STR, AT(prompt), "TEXT", " tokenize ", "the text"},
-    {"file", 0, PQ_OPT_STR, AT(file), "FILE", " tokenize ", "the text is what FILE holds"},
+    {"text", 0, PQ_OPT_STR, AT(text), "FILE", " eval ", "the text to predict"},
+    {"ref", 0, PQ_OPT_STR, AT(ref), "PATH", " eval ",
+     "what to compare with: a model, or a file made by --save-logits"},
+    {"save-logits", 0, PQ_OPT_STR, AT(save_logits), "FILE", " eval ",
+     "keep the predictions of the reference (or else of the model) for later runs"},
+    {"window", 0, PQ_OPT_COUNT, AT(window), "N", " eval ",
+     "tokens read at once (default: 512, or the model's limit)"},
+    {"windows", 0, PQ_OPT_COUNT, AT(windows), "N", " eval ", "stop after so many windows"},
+    {"whole", 0, PQ_OPT_FLAG, AT(whole), NULL, " eval ",
+     "score every token of a window, not only the second half as llama-perplexity does"},
+    {"prompt", 'p', PQ_OPT_STR, AT(prompt), "TEXT", " tokenize run ", "the text"},
+    {"file", 0, PQ_OPT_STR, AT(file), "FILE", " tokenize run ", "the text is what FILE holds"},
     {"chat", 0, PQ_OPT_STR, AT(chat), "JSON", " tokenize ",
      "a conversation: JSON itself, or a file that holds it"},
-    {"template", 0, PQ_OPT_STR, AT(template_name), "NAME", " tokenize ",
+    {"template", 0, PQ_OPT_STR, AT(template_name), "NAME", " tokenize run ",
      "chat template: phi2, phi3, phi3-medium, phi3-small, phi4, phi4-mini (default: the model's "
      "own)"},
+    {"max-tokens", 'n', PQ_OPT_COUNT, AT(max_tokens), "N", " run ",
+     "most tokens to generate (default 256)"},
+    {"temperature", 0, PQ_OPT_NUMBER, AT(temperature), "T", " run ",
+     "0 takes the most likely token (default), 1 the model's own distribution"},
+    {"top-k", 0, PQ_OPT_COUNT, AT(top_k), "K", " run ", "only the K most likely tokens"},
+    {"top-p", 0, PQ_OPT_FRACTION, AT(top_p), "P", " run ",
+     "only the most likely tokens that make up this share of the probability"},
+    {"min-p", 0, PQ_OPT_FRACTION, AT(min_p), "P", " run ",
+     "only tokens at least P times as likely as the most likely one"},
+    {"repeat-penalty", 0, PQ_OPT_NUMBER, AT(repeat_penalty), "R", " run ",
+     "above 1 makes tokens that were there less likely"},
+    {"seed", 0, PQ_OPT_COUNT, AT(seed), "N", " run ",
+     "of the random numbers: the same seed, the same text"},
+    {"stop", 0, PQ_OPT_LIST, AT(stop), "TEXT", " run ", "text that ends the answer; repeatable"},
+    {"context-size", 0, PQ_OPT_COUNT, AT(context_size), "N", " run ",
+     "most tokens, prompt included (default: what the model was made for)"},
+    {"kv", 0, PQ_OPT_STR, AT(kv), "TYPE", " run ",
+     "how keys and values are kept: f16 (default) or f32"},
     {"tensors", 0, PQ_OPT_FLAG, AT(tensors), NULL, " info quantize ", "a row for every tensor"},
-    {"threads", 'j', PQ_OPT_COUNT, AT(threads), "N", " quantize compare ",
+    {"threads", 'j', PQ_OPT_COUNT, AT(threads), "N", " quantize compare eval run ",
      "worker threads (default: all CPUs); the output does not depend on it"},
-    {"cpu", 0, PQ_OPT_STR, AT(cpu), "LEVEL", " quantize ",
+    {"cpu", 0, PQ_OPT_STR, AT(cpu), "LEVEL", " quantize eval run ",
      "highest instruction set to use: c, avx2, avx512, neon (same output)"},
-    {"json", 0, PQ_OPT_FLAG, AT(json), NULL, " quantize info plan compare schemes tokenize ",
+    {"json", 0, PQ_OPT_FLAG, AT(json), NULL,
+     " eval quantize info plan compare schemes tokenize run ",
      "print the result as JSON (docs/json.md)"},
-    {"quiet", 'q', PQ_OPT_FLAG, AT(quiet), NULL, " quantize ", "no progress, no table"},
+    {"quiet", 'q', PQ_OPT_FLAG, AT(quiet), NULL, " quantize eval run ", "no progress, no table"},
     {"help", 'h', PQ_OPT_FLAG, AT(help), NULL, "*", "this help"},
     {0},
 };
@@ -174,11 +203,21 @@ static int parse_fraction(double *out, const char *opt, const char *text, struct
     return PQ_OK;
 }
 
-static int add_to_list(struct pq_args *a, const char *value, struct pq_err *e)
+static int parse_number(double *out, const char *opt, const char *text, struct pq_err *e)
 {
-    if (a->n_rules == PQ_MAX_RULES)
-        return pq_fail(e, PQ_EINVAL, "more than %d --tensor rules", PQ_MAX_RULES);
-    a->rule[a->n_rules++] = value;
+    char *end;
+    double v = strtod(text, &end);
+    if (end == text || *end || !(v >= 0 && v < 1e9))
+        return pq_fail(e, PQ_EINVAL, "--%s %s: expected a number, not below 0", opt, text);
+    *out = v;
+    return PQ_OK;
+}
+
+static int add_to_list(struct pq_list *l, const char *opt, const char *value, struct pq_err *e)
+{
+    if (l->n == PQ_MAX_LIST)
+        return pq_fail(e, PQ_EINVAL, "more than %d times --%s", PQ_MAX_LIST, opt);
+    l->item[l->n++] = value;
     return PQ_OK;
 }
 
@@ -193,7 +232,7 @@ static int store(struct pq_args *a, const struct pq_opt *o, const char *value, s
         *(const char **)field = value;
         return PQ_OK;
     case PQ_OPT_LIST:
-        return add_to_list(a, value, e);
+        return add_to_list((struct pq_list *)field, o->name, value, e);
     case PQ_OPT_SIZE:
         return parse_size((uint64_t *)field, o->name, value, e);
     case PQ_OPT_COUNT:
@@ -202,6 +241,8 @@ static int store(struct pq_args *a, const struct pq_opt *o, const char *value, s
         return parse_group((int *)field, o->name, value, e);
     case PQ_OPT_FRACTION:
         return parse_fraction((double *)field, o->name, value, e);
+    case PQ_OPT_NUMBER:
+        return parse_number((double *)field, o->name, value, e);
     }
     return PQ_OK;
 }

@@ -14,10 +14,21 @@ static void on_signal(int sig)
     interrupted = 1;
 }
 
+void pq_interrupt_watch(void)
+{
+    interrupted = 0;
+    pq_on_interrupt(on_signal);
+}
+
+bool pq_interrupted(void)
+{
+    return interrupted != 0;
+}
+
 void pq_bar_begin(struct pq_bar *b, bool quiet)
 {
     *b = (struct pq_bar){.terminal = pq_is_terminal(2), .quiet = quiet, .last_line = pq_now()};
-    pq_on_interrupt(on_signal);
+    pq_interrupt_watch();
 }
 
 static void draw(struct pq_bar *b, const struct pq_progress *p, double share)
@@ -29,7 +40,7 @@ static void draw(struct pq_bar *b, const struct pq_progress *p, double share)
         bar[i] = (double)i < share * WIDTH ? '#' : '.';
     bar[WIDTH] = '\0';
     double rest = rate > 0 ? (double)(p->total - p->done) / rate : 0;
-    bool bytes = strcmp(p->stage, "verify") != 0; /* verification counts tensors */
+    bool bytes = !strcmp(p->stage, "write"); /* other stages count tensors or windows */
     fprintf(stderr, "\r%-6s [%s] %3.0f %%", p->stage, bar, 100 * share);
     if (bytes)
         fprintf(stderr, "  %.2f GB/s", rate / 1e9);

@@ -97,6 +97,11 @@ void pq_session_free(struct pq_session *s)
     pq_free(s);
 }
 
+const struct pq_hparams *pq_session_hparams(const struct pq_session *s)
+{
+    return s->hp;
+}
+
 uint32_t pq_session_context(const struct pq_session *s)
 {
     return s->context;

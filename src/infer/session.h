@@ -26,6 +26,7 @@ int pq_session_new(struct pq_session **out, const struct pq_model *m,
                    const struct pq_session_setup *setup, struct pq_err *e) PQ_MUST_CHECK;
 void pq_session_free(struct pq_session *s); /* NULL is fine */
 
+const struct pq_hparams *pq_session_hparams(const struct pq_session *s);
 uint32_t pq_session_context(const struct pq_session *s);
 size_t pq_session_length(const struct pq_session *s); /* tokens read */
 const uint32_t *pq_session_ids(const struct pq_session *s);

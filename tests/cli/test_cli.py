@@ -57,6 +57,43 @@ class Cli(unittest.TestCase):
         self.fails("usage", "expected a whole number", "quantize", SAMPLE, "-j", "0")
         self.fails("usage", "unknown device", "plan", SAMPLE, "--device", "toaster")
 
+    def test_run(self):
+        """One text by every way to ask for it, and what ends it."""
+        prompt = "It was a dark and stormy night, and"
+        r = json.loads(self.ok("run", SAMPLE, "-p", prompt, "-n", 48, "--kv", "f32", "--json"))
+        known = json.loads(self.ok("tokenize", SAMPLE, "-p", prompt, "--json"))
+        self.assertEqual(r["prompt_tokens"], known["count"])
+        self.assertEqual(len(r["tokens"]), 48)
+        self.assertTrue(all(t["logprob"] < 0 for t in r["tokens"]))
+        self.assertEqual(r["finish"], "length")
+        plain = self.ok("run", SAMPLE, "-p", prompt, "-n", 48, "--kv", "f32", "--quiet")
+        self.assertEqual(plain, r["text"] + "\n")
+        (self.tmp / "prompt.txt").write_text(prompt)
+        self.assertEqual(plain, self.ok("run", SAMPLE, "--file", self.tmp / "prompt.txt", "-n", 48,
+                                        "--kv", "f32", "-j", 1))
+        piped = subprocess.run([PHIQ, "run", SAMPLE, "-n", "48", "--kv", "f32"], input=prompt,
+                               capture_output=True, text=True, timeout=300)
+        self.assertEqual(piped.stdout, plain)
+        word = r["text"].split()[3]
+        cut = json.loads(self.ok("run", SAMPLE, "-p", prompt, "-n", 48, "--kv", "f32", "--json",
+                                 "--stop", word))
+        self.assertEqual(cut["text"], r["text"][:r["text"].index(word)])
+        self.assertEqual(cut["finish"], "stop")
+        some = [self.ok("run", SAMPLE, "-p", "The", "-n", 30, "--temperature", 1, "--top-p", 0.9,
+                        "--seed", seed) for seed in (1, 1, 2)]
+        self.assertEqual(some[0], some[1])
+        self.assertNotEqual(some[0], some[2])
+
+    def test_run_refuses(self):
+        self.fails("usage", "expected f16 or f32", "run", SAMPLE, "-p", "x", "--kv", "q3")
+        self.fails("usage", "only one of them", "run", SAMPLE, "-p", "x", "--file", "y")
+        self.fails("usage", "do not fit the context of 8 tokens", "run", SAMPLE, "-p", "word " * 20,
+                   "--context-size", 8)
+        self.fails("usage", "the model was made for", "run", SAMPLE, "-p", "x", "--context-size",
+                   1000000)
+        self.fails("usage", "not below 0", "run", SAMPLE, "-p", "x", "--temperature", "-1")
+        self.fails("io", "cannot open", "run", SAMPLE, "--file", self.tmp / "none")
+
     def test_missing_and_wrong_inputs(self):
         self.fails("io", "no-such-folder", "info", self.tmp / "no-such-folder")
         (self.tmp / "empty").mkdir()
