@@ -2,8 +2,10 @@
  * Text to token ids and back, as the `tokenizers` library does it with the checkpoint's
  * tokenizer.json. A tokenizer is never changed after it is made, so threads may share it.
  *
- * Bytes that are not UTF-8, which that library cannot take, are kept: each becomes the token of
- * that byte. The library's Unicode version is that of PCRE2. SPDX-License-Identifier: MIT
+ * Where the two can differ: bytes that are not UTF-8, which that library cannot take, are kept,
+ * each as the token of that byte; letters and digits are those of the Unicode version that PCRE2
+ * knows; and where a SentencePiece model spells broken UTF-8 in byte tokens, that library replaces
+ * the whole run, we what is broken in it. SPDX-License-Identifier: MIT
  */
 #ifndef PQ_TOK_TOKENIZER_H
 #define PQ_TOK_TOKENIZER_H
