@@ -1,5 +1,5 @@
 # A short front for the CMake presets; see CMakePresets.json and CONTRIBUTING.md.
-.PHONY: all demo test unit asan clang tsan arm64 fuzz bench bench-onnx install format clean
+.PHONY: all demo test unit asan clang tsan arm64 fuzz bench bench-onnx bench-openvino install format clean
 
 all: build/release/build.ninja
 	@cmake --build --preset release
@@ -48,6 +48,11 @@ bench: all
 bench-onnx: all
 	@scripts/venv.sh
 	@build/venv/bin/python bench/onnx_vs_builder.py
+
+# Against optimum-intel, which needs PyTorch: PQ_OPTIMUM_PYTHON names the python of its venv.
+bench-openvino: all
+	@scripts/venv.sh
+	@build/venv/bin/python bench/openvino_vs_optimum.py
 
 install: all
 	@cmake --install build/release

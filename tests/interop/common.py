@@ -124,10 +124,14 @@ def _log_softmax(x):
     return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
-def mean_kld(reference, other):
-    """Mean over positions of the Kullback-Leibler divergence, in nats."""
+def kld_by_position(reference, other):
+    """The Kullback-Leibler divergence at every position, in nats."""
     p, q = _log_softmax(reference), _log_softmax(other)
-    return float((np.exp(p) * (p - q)).sum(axis=-1).mean())
+    return (np.exp(p) * (p - q)).sum(axis=-1)
+
+
+def mean_kld(reference, other):
+    return float(kld_by_position(reference, other).mean())
 
 
 def relative_error(reference, other):
