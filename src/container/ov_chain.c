@@ -31,8 +31,7 @@ static struct pq_ir_ref unconverted(const struct pq_ov_reader *r, struct pq_ir_r
     return from;
 }
 
-/* NULL when it is none. */
-static const struct pq_ir_const *constant(const struct pq_ov_reader *r, struct pq_ir_ref from)
+const struct pq_ir_const *pq_ov_constant(const struct pq_ov_reader *r, struct pq_ir_ref from)
 {
     const struct pq_ir_const *c = &r->ir->constant[unconverted(r, from).layer - 1];
     return c->data ? c : NULL;
@@ -42,22 +41,22 @@ static bool follow(const struct pq_ov_reader *r, struct pq_ir_ref from, struct c
 {
     from = unconverted(r, from);
     if (is(pq_ov_layer(r, from), "Reshape", 2)) {
-        if (!(c->shape = constant(r, pq_ov_layer(r, from)->in[1])))
+        if (!(c->shape = pq_ov_constant(r, pq_ov_layer(r, from)->in[1])))
             return false;
         from = unconverted(r, pq_ov_layer(r, from)->in[0]);
     }
     if (is(pq_ov_layer(r, from), "Multiply", 2)) {
-        if (!(c->scales = constant(r, pq_ov_layer(r, from)->in[1])))
+        if (!(c->scales = pq_ov_constant(r, pq_ov_layer(r, from)->in[1])))
             return false;
         from = unconverted(r, pq_ov_layer(r, from)->in[0]);
     }
     if (c->scales && is(pq_ov_layer(r, from), "Subtract", 2)) {
-        if (!(c->zeros = constant(r, pq_ov_layer(r, from)->in[1])))
+        if (!(c->zeros = pq_ov_constant(r, pq_ov_layer(r, from)->in[1])))
             return false;
         from = unconverted(r, pq_ov_layer(r, from)->in[0]);
     }
     c->layer = pq_ov_layer(r, from);
-    c->codes = constant(r, from);
+    c->codes = pq_ov_constant(r, from);
     return c->codes != NULL;
 }
 
@@ -66,7 +65,7 @@ static bool comes_from_constant(const struct pq_ov_reader *r, struct pq_ir_ref f
 {
     for (int i = 0; i < MAX_STEPS && pq_ov_layer(r, from)->n_in; i++)
         from = pq_ov_layer(r, from)->in[0];
-    return constant(r, from) != NULL;
+    return pq_ov_constant(r, from) != NULL;
 }
 
 /* ---- shapes ---- */
@@ -191,6 +190,14 @@ static int take_mxfp4(const struct pq_ov_reader *r, const struct chain *c, struc
     return PQ_OK;
 }
 
+static int take_nf4(const struct pq_ov_reader *r, const struct chain *c, struct pq_view *v)
+{
+    v->scheme = pq_scheme_with_group(pq_scheme_find("nf4g64"), (uint32_t)c->group);
+    if (c->zeros || c->scales->v.type != PQ_IR_F16 || !v->scheme)
+        return unread(r, c, "nf4 is read in groups of 32, 64 or 128 with f16 scales");
+    return PQ_OK;
+}
+
 static int take_integers(const struct pq_ov_reader *r, const struct chain *c, struct pq_view *v)
 {
     const struct code_type *t = code_type(c->codes->v.type);
@@ -230,7 +237,8 @@ static int take_compressed(const struct pq_ov_reader *r, const struct chain *c, 
 {
     const struct pq_ir_const *z = c->zeros;
     const enum pq_ir_type codes = c->codes->v.type;
-    if (codes != PQ_IR_F4E2M1 && !code_type(codes))
+    const bool table = codes == PQ_IR_F4E2M1 || codes == PQ_IR_NF4;
+    if (!table && !code_type(codes))
         return unread(r, c, "compressed weights of this type are not read");
     if (!beside(c, c->scales))
         return unread(r, c, "its scales are not one for each group");
@@ -239,7 +247,9 @@ static int take_compressed(const struct pq_ov_reader *r, const struct chain *c, 
     if (z && !is_single(z) && !beside(c, z))
         return unread(r, c, "its zero points are neither one nor one for each group");
     v->part[1] = c->scales->data;
-    int rc = codes == PQ_IR_F4E2M1 ? take_mxfp4(r, c, v) : take_integers(r, c, v);
+    int rc = codes == PQ_IR_F4E2M1 ? take_mxfp4(r, c, v)
+             : codes == PQ_IR_NF4  ? take_nf4(r, c, v)
+                                   : take_integers(r, c, v);
     if (rc >= 0 && v->cols % v->scheme->block)
         rc = unread(r, c, "its rows do not have a multiple of 32 codes");
     return rc;
@@ -267,7 +277,7 @@ int pq_ov_matrix(const struct pq_ov_reader *r, struct pq_ir_ref from, struct pq_
 
 bool pq_ov_row(const struct pq_ov_reader *r, struct pq_ir_ref from, struct pq_ov_entry *t)
 {
-    const struct pq_ir_const *c = constant(r, from);
+    const struct pq_ir_const *c = pq_ov_constant(r, from);
     if (!c || !c->v.n_dims)
         return false;
     const enum pq_ir_type type = c->v.type;

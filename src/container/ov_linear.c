@@ -44,11 +44,15 @@ static void types_of(const struct pq_scheme *s, enum pq_ir_type *codes, enum pq_
         *scales = PQ_IR_F8E8M0;
         return;
     }
+    *scales = PQ_IR_F16;
+    if (s->family == PQ_FAM_NF4) {
+        *codes = PQ_IR_NF4;
+        return;
+    }
     *codes = s->bits == 4      ? s->signed_codes ? PQ_IR_I4 : PQ_IR_U4
              : s->signed_codes ? PQ_IR_I8
                                : PQ_IR_U8;
     *zeros = s->byte_zeros ? PQ_IR_U8 : *codes;
-    *scales = PQ_IR_F16;
 }
 
 static pq_ov_ref scales_of(struct pq_ov_build *b, const struct pq_item *it, const char *name,

@@ -36,6 +36,8 @@ const struct pq_recipe pq_ov_recipes[] = {
     PURE(uint4g128),
     {"mxfp4", "4-bit floats in groups of 32 with a power of two; head and embedding 8-bit", "mxfp4",
      -1},
+    {"nf4g64", "4-bit normal floats in groups of 64; head and embedding 8-bit", "nf4g64", -1},
+    {"nf4g128", "4-bit normal floats in groups of 128; head and embedding 8-bit", "nf4g128", -1},
     {NULL, NULL, NULL, -1},
 };
 
@@ -58,7 +60,7 @@ bool pq_ov_holds(const struct pq_scheme *s)
         return false;
     if (s->family == PQ_FAM_FLOAT)
         return s->dtype == PQ_F32 || s->dtype == PQ_F16 || s->dtype == PQ_BF16;
-    return (s->family == PQ_FAM_INT && s->aux == PQ_F16) ||
+    return s->family == PQ_FAM_NF4 || (s->family == PQ_FAM_INT && s->aux == PQ_F16) ||
            (s->family == PQ_FAM_FP && !strcmp(s->name, "mxfp4"));
 }
 
@@ -78,7 +80,7 @@ const struct pq_scheme *pq_ov_fit(const struct pq_scheme *s, const struct pq_rec
     (void)r;
     if (s->family == PQ_FAM_FLOAT)
         return s;
-    if (s->family == PQ_FAM_FP && cols % s->block == 0)
+    if ((s->family == PQ_FAM_FP || s->family == PQ_FAM_NF4) && cols % s->block == 0)
         return s;
     while (s && s->family == PQ_FAM_INT && s->group && cols % s->group)
         s = s->group > 16 ? pq_scheme_with_group(s, s->group / 2) : NULL;

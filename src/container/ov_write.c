@@ -97,6 +97,8 @@ static const char *mode_of(const struct pq_scheme *s)
 {
     if (s->family == PQ_FAM_FP)
         return "mxfp4";
+    if (s->family == PQ_FAM_NF4)
+        return "nf4";
     if (s->family != PQ_FAM_INT)
         return NULL;
     if (s->bits == 4)

@@ -49,6 +49,7 @@ typedef void pq_encode_fn(const struct pq_encode_in *in, void *const part[]);
     X(MXFP4)  /* codes, E8M0 scales */                                       \
     X(MXFP8)  /* codes, E8M0 scales */                                       \
     X(NVFP4)  /* codes, E4M3 scales */                                       \
+    X(NF4)    /* codes, scales */                                            \
     X(INT)    /* neutral INT4/INT8: codes, scales, zero points (none when symmetric) */
 
 enum pq_encoder {

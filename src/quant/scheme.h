@@ -14,6 +14,7 @@ enum pq_family {
     PQ_FAM_GGML,   /* blocks of GGUF, one part of bytes */
     PQ_FAM_AFFINE, /* MLX affine: w = scale * q + bias */
     PQ_FAM_FP,     /* MLX mxfp4, mxfp8, nvfp4 */
+    PQ_FAM_NF4,    /* OpenVINO NF4: w = scale * value[code] */
     PQ_FAM_INT     /* neutral integers: w = scale * (q - zero point); ONNX and OpenVINO pack them */
 };
 

@@ -11,6 +11,7 @@
     X(pq_schemes_float)       \
     X(pq_schemes_ggml)        \
     X(pq_schemes_mlx)         \
+    X(pq_schemes_nf4)         \
     X(pq_schemes_int)
 
 #define PQ_X(array) extern const struct pq_scheme array[];

@@ -9,6 +9,11 @@ import numpy as np
 PLAIN = {"f32": "<f4", "f16": "<f2", "i64": "<i8", "i32": "<i4", "u8": "u1", "i8": "i1",
          "boolean": "?"}
 F4 = np.array([0, .5, 1, 1.5, 2, 3, 4, 6, -0., -.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+NF4 = np.array([-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+                -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0,
+                0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+                0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1], np.float32)
+TABLES = {"f4e2m1": F4, "nf4": NF4}
 
 
 class OpenVinoFile:
@@ -38,7 +43,7 @@ class OpenVinoFile:
         d, (at, size) = const.find("data"), self.place(const)
         kind, raw = d.get("element_type"), np.frombuffer(self.blob, np.uint8, size, at)
         shape = [int(n) for n in d.get("shape").split(",") if n.strip()]
-        if kind in ("u4", "i4", "f4e2m1"):
+        if kind in ("u4", "i4", *TABLES):
             codes = np.stack([raw & 15, raw >> 4], -1).reshape(-1)[:int(np.prod(shape))]
             if kind == "i4":
                 codes = (codes ^ 8).astype(np.int8) - np.int8(8)
@@ -54,7 +59,7 @@ class OpenVinoFile:
         kind, ins = layer.get("type"), self.inputs(layer)
         if kind == "Const":
             name, x = self.constant(layer)
-            return F4[x] if name == "f4e2m1" else x.astype(np.float32)
+            return TABLES[name][x] if name in TABLES else x.astype(np.float32)
         x = [self.value(i) for i in ins]
         if kind == "Convert":
             return x[0]
