@@ -56,6 +56,9 @@ int pq_container_check_source(struct pq_plan *p, const struct pq_model *m, const
 /* A name for messages and files from a path and, where the path says nothing, from config.json. */
 const char *pq_container_model_name(struct pq_arena *a, const char *path, const json_t *config);
 
+bool pq_container_has_file(const char *dir, const char *name);
+/* config.json and, where there is one, generation_config.json of the model's folder. */
+int pq_container_read_configs(struct pq_model *m, struct pq_err *e) PQ_MUST_CHECK;
 /* The small files of a folder that travel with a model, in a fixed order. */
 int pq_container_read_sides(struct pq_model *m, const char *dir, struct pq_err *e) PQ_MUST_CHECK;
 /* The tokenizer of a folder; none at all is no error, a broken one is. */

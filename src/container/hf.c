@@ -56,29 +56,15 @@ int pq_container_read_vocab(struct pq_model *m, const char *dir, struct pq_err *
     return rc < 0 ? pq_fail(e, rc, "%s", own.msg) : PQ_OK;
 }
 
-static bool has_file(const char *dir, const char *name)
-{
-    struct pq_arena a = {0};
-    const char *path = pq_path_join(&a, dir, name);
-    bool found = path && pq_path_kind(path) == PQ_PATH_FILE;
-    pq_arena_free(&a);
-    return found;
-}
-
 static bool hf_probe(const char *path)
 {
-    return pq_path_kind(path) == PQ_PATH_DIR && has_file(path, "config.json");
+    return pq_path_kind(path) == PQ_PATH_DIR && pq_container_has_file(path, "config.json");
 }
 
 static int hf_read(struct pq_model *m, struct pq_err *e)
 {
     int rc = PQ_OK;
-    const char *config = pq_path_join(&m->arena, m->path, "config.json");
-    const char *generation = pq_path_join(&m->arena, m->path, "generation_config.json");
-    if (!config || !generation)
-        return pq_fail(e, PQ_ENOMEM, "%s: out of memory", m->path);
-    PQ_TRY(pq_json_load(&m->config, config, e));
-    PQ_TRY(pq_json_load_optional(&m->generation, generation, e));
+    PQ_TRY(pq_container_read_configs(m, e));
     m->name = pq_container_model_name(&m->arena, m->path, m->config);
     if (!m->name)
         PQ_TRY(pq_fail(e, PQ_ENOMEM, "%s: out of memory", m->path));

@@ -225,22 +225,12 @@ out:
     return rc;
 }
 
-static int load_documents(struct pq_model *m, struct pq_err *e)
-{
-    const char *config = pq_path_join(&m->arena, m->path, "config.json");
-    const char *generation = pq_path_join(&m->arena, m->path, "generation_config.json");
-    if (!config || !generation)
-        return pq_fail(e, PQ_ENOMEM, "%s: out of memory", m->path);
-    int rc = pq_json_load(&m->config, config, e);
-    return rc < 0 ? rc : pq_json_load_optional(&m->generation, generation, e);
-}
-
 static int mlx_read(struct pq_model *m, struct pq_err *e)
 {
     int rc = PQ_OK;
     json_t *words = NULL;
     struct reader r = {.m = m, .a = &m->arena, .e = e};
-    PQ_TRY(load_documents(m, e));
+    PQ_TRY(pq_container_read_configs(m, e));
     words = json_incref(json_object_get(m->config, "quantization"));
     json_object_del(m->config, "quantization");
     if (words)

@@ -7,19 +7,10 @@
 
 #include <string.h>
 
-static bool has_file(const char *dir, const char *name)
-{
-    struct pq_arena a = {0};
-    const char *path = pq_path_join(&a, dir, name);
-    bool found = path && pq_path_kind(path) == PQ_PATH_FILE;
-    pq_arena_free(&a);
-    return found;
-}
-
 static bool onnx_probe(const char *path)
 {
-    return pq_path_kind(path) == PQ_PATH_DIR && has_file(path, PQ_ONNX_GENAI) &&
-           has_file(path, PQ_ONNX_MODEL);
+    return pq_path_kind(path) == PQ_PATH_DIR && pq_container_has_file(path, PQ_ONNX_GENAI) &&
+           pq_container_has_file(path, PQ_ONNX_MODEL);
 }
 
 /* What the binder knows nothing of. */

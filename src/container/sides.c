@@ -3,6 +3,25 @@
 
 #include <string.h>
 
+bool pq_container_has_file(const char *dir, const char *name)
+{
+    struct pq_arena a = {0};
+    const char *path = pq_path_join(&a, dir, name);
+    bool found = path && pq_path_kind(path) == PQ_PATH_FILE;
+    pq_arena_free(&a);
+    return found;
+}
+
+int pq_container_read_configs(struct pq_model *m, struct pq_err *e)
+{
+    const char *config = pq_path_join(&m->arena, m->path, "config.json");
+    const char *generation = pq_path_join(&m->arena, m->path, "generation_config.json");
+    if (!config || !generation)
+        return pq_fail(e, PQ_ENOMEM, "%s: out of memory", m->path);
+    int rc = pq_json_load(&m->config, config, e);
+    return rc < 0 ? rc : pq_json_load_optional(&m->generation, generation, e);
+}
+
 static bool has_side(const struct pq_model *m, const char *name)
 {
     for (size_t i = 0; i < m->n_sides; i++)
