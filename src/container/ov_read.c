@@ -242,6 +242,7 @@ static int bind(struct pq_ov_reader *r)
             struct pq_slice *s = &net->tensor[i].slice[k];
             s->view = find_entry(r, s->stored)->view;
         }
+    PQ_TRY(pq_ov_check_rope(r));
 out:
     return rc;
 }

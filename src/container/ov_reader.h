@@ -31,6 +31,9 @@ static inline const struct pq_ir_layer *pq_ov_layer(const struct pq_ov_reader *r
     return &r->ir->graph.layer[from.layer - 1];
 }
 
+/* ov_chain.c. What lies behind conversions; NULL when it is no constant. */
+const struct pq_ir_const *pq_ov_constant(const struct pq_ov_reader *r, struct pq_ir_ref from);
+
 /* The matrix that a chain of operators over constants gives: 1 and everything of *t but its name;
  * 0 when `from` is computed out of the model's inputs; an error when the chain is none that is
  * read.
@@ -40,5 +43,9 @@ int pq_ov_matrix(const struct pq_ov_reader *r, struct pq_ir_ref from,
 
 /* The same for a vector of floats: a constant whose last dimension is its only one above 1. */
 bool pq_ov_row(const struct pq_ov_reader *r, struct pq_ir_ref from, struct pq_ov_entry *t);
+
+/* ov_check.c. Holds the bound network's rotary scale against the graph's, and mends what exports
+ * are known to get wrong. */
+int pq_ov_check_rope(const struct pq_ov_reader *r) PQ_MUST_CHECK;
 
 #endif
