@@ -4,7 +4,7 @@
 
 #include "base/num.h"
 #include "kern/kern.h"
-#include "kern/lanes.h"
+#include "kern/lanes_move.h"
 
 static void enc_f32(const struct pq_encode_in *in, void *const part[])
 {
@@ -31,14 +31,24 @@ static void enc_bf16(const struct pq_encode_in *in, void *const part[])
 static void widen_bf16(const uint16_t *h, uint64_t n, float *x)
 {
     const uint8_t *p = (const uint8_t *)h;
-    for (uint64_t i = 0; i < n; i++)
+    uint64_t i = 0;
+    for (; n - i >= PQ_LANES; i += PQ_LANES)
+        v16_store(x + i, v16_widen_bf16(p + 2 * i));
+    for (; i < n; i++)
         x[i] = pq_bf16_to_f32(pq_le16(p + 2 * i));
 }
 
+/* A whole number of lanes goes through their halves, which need not be aligned either. */
 static void widen_f16(const uint16_t *h, uint64_t n, float *x)
 {
     const uint8_t *p = (const uint8_t *)h;
-    for (uint64_t i = 0; i < n; i++)
+    uint64_t i = 0;
+    for (; n - i >= PQ_LANES; i += PQ_LANES) {
+        uint16_t half[PQ_LANES];
+        memcpy(half, p + 2 * i, sizeof half);
+        v16_store(x + i, v16_from_f16(half));
+    }
+    for (; i < n; i++)
         x[i] = pq_f16_to_f32(pq_le16(p + 2 * i));
 }
 

@@ -57,16 +57,32 @@ static inline void floor_codes(const float *x, int n, float off, float inv, floa
     }
 }
 
+/* code = round((x - off) inv) + zero, within lo..hi, which fit a byte, signed or not */
+struct code_line {
+    float off, inv, zero, lo, hi;
+};
+
+LANE_INLINE void line_codes(const struct code_line *l, const float *x, int n, uint8_t *code)
+{
+    pq_v16 inv = v16_set(l->inv), from = v16_set(PQ_MAGIC + l->zero), off = v16_set(l->off);
+    pq_v16 lo = v16_set(PQ_MAGIC + l->lo), hi = v16_set(PQ_MAGIC + l->hi);
+    for (int j = 0; j < n; j += PQ_LANES) {
+        pq_v16 t = v16_fma(v16_sub(v16_load(x + j), off), inv, from);
+        v16_magic_bytes(v16_clamp(t, lo, hi), code + j);
+    }
+}
+
 /* Nearest, against a stored scale: round((x - m) / s), within lo..hi; stores code - lo. */
 FIT_INLINE void near_codes(struct fit_grid g, const float *x, int n, float s, float m,
                            uint8_t *code)
 {
-    pq_v16 inv = v16_set(fit_inverse(s)), lo = v16_set(g.lo);
-    for (int j = 0; j < n; j += PQ_LANES) {
-        pq_v16 t = v16_mul(v16_sub(v16_load(x + j), v16_set(m)), inv);
-        t = g.iq4 ? fit_iq4_index(t) : v16_sub(fit_snap(g, t), lo);
-        v16_bytes(t, code + j);
+    float inv = fit_inverse(s);
+    for (int j = 0; g.iq4 && j < n; j += PQ_LANES) {
+        pq_v16 t = v16_mul(v16_sub(v16_load(x + j), v16_set(m)), v16_set(inv));
+        v16_bytes(fit_iq4_index(t), code + j);
     }
+    if (!g.iq4)
+        line_codes(&(struct code_line){m, inv, 0.0f - g.lo, 0.0f, g.hi - g.lo}, x, n, code);
 }
 
 /* ---- symmetric: Q4_0, Q5_0 ---- */
@@ -154,9 +170,11 @@ FIT_INLINE void search_blocks(struct block_kind k, const struct pq_encode_in *in
     v16_store(s, scale);
     for (int r = 0; r < a.rows; r++, out += 2 + 4 * k.bits) {
         uint8_t code[32];
-        near_codes(k.g, in->x + a.at + 32 * r, 32, s[r], 0.0f, code);
-        for (int j = 0; k.bits == 8 && j < 32; j++) /* signed bytes */
-            code[j] = (uint8_t)(code[j] + (int)k.g.lo);
+        if (k.bits == 8) /* signed bytes */
+            line_codes(&(struct code_line){0.0f, fit_inverse(s[r]), 0.0f, k.g.lo, k.g.hi},
+                       in->x + a.at + 32 * r, 32, code);
+        else
+            near_codes(k.g, in->x + a.at + 32 * r, 32, s[r], 0.0f, code);
         pq_put_le16(out, d[r]);
         put_codes(k.bits, code, out + 2);
     }

@@ -2,384 +2,179 @@
  * Template: neutral integers, w = scale * (code - zero point), per group or per row.
  *
  * Symmetric groups use the search of GGUF's Q4_0 and Q8_0, so that the same weights give the same
- * numbers in every container. Everything else searches here: sixteen trims of the range, then the
- * stored scales and zero points around the best. A row does not fit on the stack: it is taken in
- * pieces, and lanes add up what the pieces say. SPDX-License-Identifier: MIT
+ * numbers in every container. With zero points a candidate is a zero point near the one of the
+ * whole range and a scale; least squares then places the scale for the codes that it yields. Zero
+ * is a point of every grid. Groups go by sixteen, one in each lane; see enc_int_row.h for rows.
+ * SPDX-License-Identifier: MIT
  */
 #ifndef PQ_KERN_ENC_INT_H
 #define PQ_KERN_ENC_INT_H
 
-#include "kern/enc_fit.h"
-#include "kern/enc_ggml.h"
-#include "kern/group.h"
+#include "kern/enc_int_row.h"
 
-/* One group or row. Values are in units of `unit`, importance in units of 1 / down. */
-struct int_span {
-    const struct pq_encode_in *in;
-    uint64_t at, n;
-    float unit, down, sigma2;
-    float lo, hi; /* the range, zero included, as stored */
-    bool one;     /* fits one piece, which run holds */
-    struct fit_run run;
-};
-
-struct int_fit {
-    float s; /* as stored */
-    int zero;
-};
-
-static inline int int_piece_size(const struct int_span *sp, uint64_t at)
+/* The range of each run, zero included; what is not a number counts as zero. */
+static inline void int_range(const float *x, struct many_at a, pq_v16 *lo, pq_v16 *hi)
 {
-    return (int)(sp->n - at < GROUP_MAX ? sp->n - at : GROUP_MAX);
-}
-
-static inline void int_measure(struct int_span *sp)
-{
-    const float *x = sp->in->x + sp->at;
-    pq_v16 lo = v16_set(0.0f), hi = lo, h = lo;
-    for (uint64_t j = 0; j < sp->n; j += PQ_LANES) {
-        pq_v16 v = v16_finite(v16_load(x + j));
-        lo = v16_min(lo, v);
-        hi = v16_max(hi, v);
-        if (sp->in->search && sp->in->importance)
-            h = v16_max(v16_load(sp->in->importance + sp->at + j), h);
-    }
-    sp->lo = 0.0f - v16_hmax(v16_sub(v16_set(0.0f), lo));
-    sp->hi = v16_hmax(hi);
-    sp->unit = fit_power(sp->hi > -sp->lo ? sp->hi : -sp->lo);
-    float top = v16_hmax(h);
-    sp->down = top > 0.0f ? 1.0f / fit_power(top) : 0.0f;
-}
-
-LANE_INLINE void int_weights(struct int_span *sp, uint64_t at, int n)
-{
-    pq_v16 sigma2 = v16_set(sp->sigma2), least = v16_set(0x1p-20f), h = v16_set(1.0f);
-    for (int j = 0; j < n; j += PQ_LANES) {
-        if (sp->down > 0.0f) {
-            h = v16_load(sp->in->importance + sp->at + at + (uint64_t)j);
-            h = v16_clamp(v16_mul(h, v16_set(sp->down)), least, v16_set(2.0f));
-        }
-        v16_store(sp->run.w + j, fit_weight(v16_load(sp->run.x + j), h, sigma2));
-    }
-}
-
-/* Loads the piece at `at` into run; returns its size. */
-LANE_INLINE int int_piece(struct int_span *sp, uint64_t at)
-{
-    int n = int_piece_size(sp, at);
-    if (sp->one)
-        return n;
-    pq_v16 down = v16_set(1.0f / sp->unit);
-    for (int j = 0; j < n; j += PQ_LANES) {
-        pq_v16 x = v16_finite(v16_load(sp->in->x + sp->at + at + (uint64_t)j));
-        v16_store(sp->run.x + j, v16_mul(x, down));
-    }
-    int_weights(sp, at, n);
-    return n;
-}
-
-/* Prepares the search; false when all weights are zero. Rows: the mean square first, as weights
- * need it. */
-static inline bool int_open(struct int_span *sp, uint64_t group)
-{
-    float x[GROUP_MAX];
-    sp->sigma2 = 0.0f;
-    sp->one = sp->n <= GROUP_MAX;
-    if (sp->one) {
-        struct pq_encode_in one = group_of(sp->in, group, x);
-        return fit_load(&one, 0, (int)sp->n, &sp->run);
-    }
-    pq_v16 sum = v16_set(0.0f);
-    for (uint64_t at = 0; at < sp->n; at += GROUP_MAX) {
-        int n = int_piece(sp, at);
-        for (int j = 0; j < n; j += PQ_LANES) {
-            pq_v16 v = v16_load(sp->run.x + j);
-            sum = v16_add(sum, v16_mul(v, v));
+    pq_v16 zero = v16_set(0.0f), low[PQ_LANES], high[PQ_LANES], far = v16_set(GROUP_FINITE);
+    for (int r = 0; r < PQ_LANES; r++) {
+        low[r] = high[r] = zero;
+        for (int j = 0; r < a.rows && j < a.n; j += PQ_LANES) {
+            pq_v16 v = v16_load(x + r * a.n + j);
+            low[r] = v16_min(v, low[r]);
+            high[r] = v16_max(v, high[r]);
         }
     }
-    sp->sigma2 = 2.0f * v16_sum(sum) / (float)sp->n;
-    return sp->lo < sp->hi;
-}
-
-/* Codes less zero point, for each lane's scale and zero point, lie in lo..hi. */
-struct int_lanes {
-    pq_v16 s, lo, hi;
-};
-
-/* The lane whose codes explain most, with the scale that least squares gives them. */
-FIT_INLINE int int_best_trim(struct int_span *sp, const struct int_lanes *l, float *scale)
-{
-    pq_v16 qq = v16_set(0.0f), qx = qq, inv = fit_inverses(l->s);
-    for (uint64_t at = 0; at < sp->n; at += GROUP_MAX) {
-        int n = int_piece(sp, at);
-        for (int j = 0; j < n; j++) {
-            pq_v16 x = v16_set(sp->run.x[j]),
-                   q = v16_round(v16_clamp(v16_mul(x, inv), l->lo, l->hi));
-            pq_v16 wq = v16_mul(v16_set(sp->run.w[j]), q);
-            qq = v16_add(qq, v16_mul(wq, q));
-            qx = v16_add(qx, v16_mul(wq, x));
-        }
+    v16_transpose(low);
+    v16_transpose(high);
+    *lo = *hi = zero;
+    for (int j = 0; j < PQ_LANES; j++) {
+        *lo = v16_min(*lo, low[j]);
+        *hi = v16_max(*hi, high[j]);
     }
-    pq_v16 s = v16_div(qx, v16_max(qq, v16_set(1e-30f)));
-    int best = v16_argmax(v16_mul(qx, s));
-    *scale = v16_lane(s, best);
-    return best;
+    *lo = v16_max(*lo, v16_sub(zero, far));
+    *hi = v16_min(*hi, far);
 }
 
-/* The lane whose decoded values are nearest. */
-FIT_INLINE int int_best_stored(struct int_span *sp, const struct int_lanes *l)
+/* The weight of largest magnitude of each run, the first of equals, as in Q4_0. */
+static inline pq_v16 int_extremes(const float *x, struct many_at a, pq_v16 lo, pq_v16 hi)
 {
-    pq_v16 gain = v16_set(0.0f), inv = fit_inverses(l->s);
-    for (uint64_t at = 0; at < sp->n; at += GROUP_MAX) {
-        int n = int_piece(sp, at);
-        for (int j = 0; j < n; j++) {
-            pq_v16 x = v16_set(sp->run.x[j]),
-                   q = v16_round(v16_clamp(v16_mul(x, inv), l->lo, l->hi));
-            pq_v16 e = v16_sub(x, v16_mul(q, l->s));
-            gain = v16_sub(gain, v16_mul(v16_mul(e, e), v16_set(sp->run.w[j])));
-        }
-    }
-    return v16_argmax(gain);
-}
-
-/* ---- candidates ---- */
-
-static inline float int_top(const struct pq_encode_in *in)
-{
-    return (float)((1 << in->bits) - 1);
-}
-
-/* Symmetric 8-bit codes keep to -127..127: some runtimes negate them in a byte. */
-static inline float int_lowest(const struct pq_encode_in *in, float zero)
-{
-    return in->symmetric && in->bits == 8 ? -127.0f : 0.0f - zero;
-}
-
-static inline struct int_lanes int_lanes_of(const struct pq_encode_in *in, const float *s,
-                                            const float *zero)
-{
-    float lo[PQ_LANES], hi[PQ_LANES];
-    for (int i = 0; i < PQ_LANES; i++) {
-        lo[i] = int_lowest(in, zero[i]);
-        hi[i] = int_top(in) - zero[i];
-    }
-    return (struct int_lanes){v16_load(s), v16_load(lo), v16_load(hi)};
-}
-
-static inline float int_zero_of(float lo, float s, float top)
-{
-    float zero = rintf(s > 0.0f ? -lo / s : 0.0f);
-    return zero < 0.0f ? 0.0f : zero > top ? top : zero;
-}
-
-/* The largest weight with its sign; the first of equals, as in Q4_0. */
-static inline float int_extreme(const struct int_span *sp)
-{
-    if (sp->hi != -sp->lo)
-        return sp->hi > -sp->lo ? sp->hi : sp->lo;
-    const float *x = sp->in->x + sp->at;
-    for (uint64_t j = 0; j < sp->n; j++)
-        if (x[j] >= sp->hi || x[j] <= sp->lo)
-            return x[j] >= sp->hi ? sp->hi : sp->lo;
-    return sp->hi;
-}
-
-/* By how much a trim shortens an end of the range: the longer the run, the rarer its extremes. */
-static inline float int_trim_step(const struct int_span *sp)
-{
-    if (!sp->one)
-        return sp->in->bits == 8 ? 0.1f : 0.2f;
-    return sp->in->bits == 8 ? 0.004f : sp->n > 128 ? 0.09f : sp->n > 64 ? 0.06f : 0.04f;
-}
-
-/* Asymmetric: both ends move inwards, each by four steps; `outside`: from how far outside. */
-static inline void int_trims(const struct int_span *sp, float lo, float hi, float step,
-                             float outside, float *s, float *zero)
-{
-    float top = int_top(sp->in);
-    for (int i = 0; i < PQ_LANES; i++) {
-        float low = lo * (1.0f + outside - step * (float)(i / 4));
-        float high = hi * (1.0f + outside - step * (float)(i % 4));
-        s[i] = (high - low) / top;
-        zero[i] = int_zero_of(low, s[i], top);
-    }
-}
-
-/* Symmetric rows: the extreme value lies on the outermost code or ever further outside. */
-static inline void int_shrinks(const struct int_span *sp, float *s, float *zero)
-{
-    float half = (float)(1 << (sp->in->bits - 1)), ratio = sp->in->bits == 8 ? 1.025f : 1.06f;
-    float ext = int_extreme(sp) / sp->unit;
-    float place = sp->in->bits == 8 ? 127.0f : -half;
-    for (int i = 0; i < PQ_LANES; i++, place *= ratio) {
-        s[i] = ext / place;
-        zero[i] = half;
-    }
-}
-
-/* What is stored: scales a few of bfloat16's steps apart, with the zero point and its neighbours;
- * the last lane is the untrimmed range. */
-static inline void int_around(const struct int_span *sp, float scale, float at, float *s,
-                              float *zero)
-{
-    static const float nudge[5] = {0.0f, -0x1p-8f, 0x1p-8f, -0x1p-7f, 0x1p-7f};
-    float top = int_top(sp->in), down = 1.0f / sp->unit;
-    for (int i = 0; i < PQ_LANES - 1; i++) {
-        float z = sp->in->symmetric ? at : at + (float)(i / 5 == 2 ? -1 : i / 5);
-        s[i] = aux_round(scale * (1.0f + nudge[i % 5]) * sp->unit, sp->in->aux) * down;
-        zero[i] = z < 0.0f ? 0.0f : z > top ? top : z;
-    }
-    float plain = aux_round((sp->hi - sp->lo) / top, sp->in->aux);
-    s[PQ_LANES - 1] = sp->in->symmetric ? s[0] : plain * down;
-    zero[PQ_LANES - 1] = sp->in->symmetric ? at : int_zero_of(sp->lo, plain, top);
-}
-
-/* ---- solvers: the scale as stored, in real units, and the zero point ---- */
-
-/* Asymmetric trims; for rows a second, finer round around the best of the first. */
-FIT_INLINE float int_trim(struct int_span *sp, float *scale)
-{
-    float s[PQ_LANES], zero[PQ_LANES], step = int_trim_step(sp), top = int_top(sp->in);
-    int_trims(sp, sp->lo / sp->unit, sp->hi / sp->unit, step, 0.0f, s, zero);
-    struct int_lanes l = int_lanes_of(sp->in, s, zero);
-    int i = int_best_trim(sp, &l, scale);
-    if (!sp->one) {
-        float lo = -s[i] * zero[i];
-        int_trims(sp, lo, lo + s[i] * top, 0.3f * step, 0.45f * step, s, zero);
-        l = int_lanes_of(sp->in, s, zero);
-        i = int_best_trim(sp, &l, scale);
-    }
-    return zero[i];
-}
-
-FIT_INLINE float int_shrink(struct int_span *sp, float *scale)
-{
-    float s[PQ_LANES], zero[PQ_LANES];
-    int_shrinks(sp, s, zero);
-    struct int_lanes l = int_lanes_of(sp->in, s, zero);
-    return zero[int_best_trim(sp, &l, scale)];
-}
-
-FIT_INLINE struct int_fit int_search(struct int_span *sp)
-{
-    float s[PQ_LANES], zero[PQ_LANES], scale;
-    float z = sp->in->symmetric ? int_shrink(sp, &scale) : int_trim(sp, &scale);
-    int_around(sp, scale, z, s, zero);
-    struct int_lanes l = int_lanes_of(sp->in, s, zero);
-    int i = int_best_stored(sp, &l);
-    return (struct int_fit){aux_round(s[i] * sp->unit, sp->in->aux), (int)zero[i]};
-}
-
-/* Codes of a search, chosen against the stored scale. */
-FIT_INLINE void int_codes(struct int_span *sp, struct int_fit f, uint8_t *out)
-{
-    const struct fit_grid g = {int_lowest(sp->in, (float)f.zero), int_top(sp->in) - (float)f.zero,
-                               false};
-    uint8_t q[GROUP_MAX], skip = (uint8_t)((float)f.zero + g.lo);
-    for (uint64_t at = 0; at < sp->n; at += GROUP_MAX) {
-        int n = int_piece(sp, at);
-        near_codes(g, sp->run.x, n, f.s / sp->unit, 0.0f, q);
-        for (int j = 0; skip && j < n; j++)
-            q[j] = (uint8_t)(q[j] + skip);
-        pack_codes(q, n, sp->in->bits, out + at * (uint64_t)sp->in->bits / 8);
-    }
-}
-
-/* All weights are zero. */
-static inline struct int_fit int_nothing(const struct int_span *sp, uint8_t *out)
-{
-    int zero = sp->in->symmetric ? 1 << (sp->in->bits - 1) : 0;
-    memset(out, sp->in->bits == 8 ? zero : zero * 0x11, sp->n * (uint64_t)sp->in->bits / 8);
-    return (struct int_fit){0.0f, zero};
+    float low[PQ_LANES], high[PQ_LANES];
+    v16_store(low, lo);
+    v16_store(high, hi);
+    for (int r = 0; r < a.rows; r++)
+        high[r] = int_extreme(x + r * a.n, (uint64_t)a.n, low[r], high[r]);
+    return v16_load(high);
 }
 
 /* Round to nearest: the rules of Q4_0 and Q8_0, and for asymmetric codes the whole range. */
-FIT_INLINE struct int_fit int_nearest(const struct int_span *sp, uint8_t *out)
+static inline struct int_fits int_nearest(const struct pq_encode_in *in, struct many_at a)
 {
-    const struct pq_encode_in *in = sp->in;
-    float top = int_top(in), half = (top + 1.0f) / 2.0f, x[GROUP_MAX];
-    float ext = int_extreme(sp), range = sp->hi - sp->lo;
-    float d = !in->symmetric ? range / top : in->bits == 8 ? fabsf(ext) / 127.0f : ext / -half;
-    struct int_fit f = {aux_round(d, in->aux), (int)half};
-    if (!in->symmetric)
-        f.zero = (int)int_zero_of(sp->lo, f.s, top);
-    const struct fit_grid g = {0.0f - (float)f.zero, top - (float)f.zero, false};
-    uint8_t q[GROUP_MAX];
-    for (uint64_t at = 0; at < sp->n; at += GROUP_MAX) {
-        int n = int_piece_size(sp, at);
-        group_load(x, in->x + sp->at + at, n);
-        if (!in->symmetric)
-            near_codes(g, x, n, f.s, 0.0f, q);
-        else if (in->bits == 8)
-            away_codes(x, n, fit_inverse(d), 128, q);
-        else
-            floor_codes(x, n, 0.0f, fit_inverse(d), half + 0.5f, top, q);
-        pack_codes(q, n, in->bits, out + at * (uint64_t)in->bits / 8);
-    }
-    return f;
+    pq_v16 lo, hi;
+    int_range(in->x + a.at, a, &lo, &hi);
+    pq_v16 ext = hi;
+    if (in->symmetric)
+        ext = int_extremes(in->x + a.at, a, lo, hi);
+    return int_nearest_fits(in, lo, hi, ext);
 }
 
-static struct int_fit int_one(struct int_span *sp, uint64_t group, uint8_t *out)
+/* Symmetric groups take the very search of Q4_0's and Q8_0's blocks. */
+static inline struct int_fits int_symmetric(const struct pq_encode_in *in, const struct many *m)
 {
-    int_measure(sp);
-    if (!sp->in->search)
-        return int_nearest(sp, out);
-    if (!int_open(sp, group))
-        return int_nothing(sp, out);
-    struct int_fit f = int_search(sp);
-    int_codes(sp, f, out);
-    return f;
-}
-
-/* Zero points are packed like codes, each row from a byte of its own. */
-static inline void int_put_zero(uint8_t *zeros, uint64_t i, int bits, int zero)
-{
-    if (bits == 8)
-        zeros[i] = (uint8_t)zero;
-    else if (i % 2)
-        zeros[i / 2] |= (uint8_t)(zero << 4);
-    else
-        zeros[i / 2] = (uint8_t)zero;
-}
-
-/* Symmetric groups i to i + rows take the very search of Q4_0's and Q8_0's blocks. */
-static void int_symmetric(const struct pq_encode_in *in, uint64_t i, int rows, void *const part[])
-{
-    int half = 1 << (in->bits - 1), n = (int)in->group;
-    const struct fit_grid g = {int_lowest(in, (float)half), (float)half - 1.0f, false};
+    float half = (float)(1 << (in->bits - 1));
+    const struct fit_grid g = {int_lowest(in, half), half - 1.0f, false};
     const float *places = in->bits == 8 ? q8_0_places : q4_0_places;
-    struct many r;
-    float s[PQ_LANES], x[GROUP_MAX];
-    uint8_t q[GROUP_MAX], *codes = part[0], skip = (uint8_t)((float)half + g.lo);
-    const struct many_at a = {i * in->group, n, rows, 1};
-    many_read(in, a, true, &r);
-    many_weigh(in, a, &r);
-    v16_store(s, v16_stored(v16_mul(many_scales(g, &r, n, places, PLACES), r.unit), in->aux));
-    for (int k = 0; k < rows; k++, i++) {
-        group_load(x, in->x + i * in->group, n);
-        near_codes(g, x, n, s[k], 0.0f, q);
-        for (int j = 0; skip && j < n; j++)
-            q[j] = (uint8_t)(q[j] + skip);
-        pack_codes(q, n, in->bits, codes + i * in->group / 8 * (uint64_t)in->bits);
-        aux_put(part[1], i, s[k], in->aux);
+    pq_v16 s = v16_mul(many_scales(g, m, m->n, places, PLACES), m->unit);
+    return int_fits_of(v16_stored(s, in->aux), v16_set(half));
+}
+
+/* ---- zero points ---- */
+
+/* Chosen one after another for normal, heavy-tailed and trained weights, with importance and
+ * without: those that together leave the least error. */
+static const struct int_try int_tries_4[] = {
+    {0, 0.98f}, {0, 1.03f}, {0, 0.92f}, {1, 0.92f}, {0, 0.95f}, {0, 0.86f}, {1, 0.86f}, {0, 1.0f},
+};
+static const struct int_try int_tries_8[] = {
+    {0, 1.0025f}, {0, 1.01f},  {0, 1.02f},  {0, 0.9975f}, {0, 1.015f}, {0, 1.005f},
+    {0, 1.0f},    {1, 0.995f}, {0, 0.995f}, {1, 0.992f},  {2, 0.988f}, {2, 1.005f},
+};
+/* Long groups clip more. */
+static const struct int_try int_tries_long[] = {
+    {0, 0.92f}, {1, 0.89f}, {0, 0.98f}, {0, 0.86f}, {0, 0.95f}, {1, 0.8f},  {0, 0.89f}, {2, 0.83f},
+    {1, 0.92f}, {0, 0.8f},  {0, 1.03f}, {1, 0.86f}, {2, 0.89f}, {0, 0.83f}, {1, 0.95f}, {2, 0.76f},
+};
+
+/* Which of them, and how many. */
+static inline const struct int_try *int_tries(const struct pq_encode_in *in, int *count)
+{
+    *count = in->group <= 64 ? 8 : in->bits == 8 || in->group <= 128 ? 12 : 16;
+    return in->bits == 8 ? int_tries_8 : in->group <= 64 ? int_tries_4 : int_tries_long;
+}
+
+/* Codes less zero point, q, for the scale and zero point of a candidate, which has 1 / inv for a
+ * scale: q lies in lo..hi, both with PQ_MAGIC added. */
+struct int_lane_try {
+    pq_v16 inv, zero, lo, hi;
+    struct many_sums sums;
+};
+
+LANE_INLINE struct int_lane_try int_lane_try(struct int_zeros z, struct int_try t, pq_v16 per)
+{
+    pq_v16 none = v16_set(0.0f), zero = int_zero_near(z, t.away);
+    pq_v16 lo = v16_sub(v16_set(PQ_MAGIC), zero), inv = v16_mul(per, v16_set(1.0f / t.stretch));
+    return (struct int_lane_try){inv, zero, lo, v16_add(lo, v16_set(z.top)), {none, none, none}};
+}
+
+LANE_INLINE void int_lane_step(struct int_lane_try *t, pq_v16 x, pq_v16 w)
+{
+    pq_v16 q = v16_snap(v16_fma(x, t->inv, v16_set(PQ_MAGIC)), t->lo, t->hi), wq = v16_mul(w, q);
+    t->sums.qq = v16_fma(wq, q, t->sums.qq);
+    t->sums.qx = v16_fma(wq, x, t->sums.qx);
+}
+
+/* Keeps what explains more. */
+LANE_INLINE void int_lane_keep(const struct int_lane_try *t, struct int_lane_try *best)
+{
+    pq_v16 a = v16_mul(v16_mul(best->sums.qx, best->sums.qx), t->sums.qq);
+    pq_v16 b = v16_mul(v16_mul(t->sums.qx, t->sums.qx), best->sums.qq);
+    best->zero = v16_if_less(a, b, t->zero, best->zero);
+    many_keep(&t->sums, &best->sums);
+}
+
+FIT_INLINE struct int_fits int_asymmetric(const struct pq_encode_in *in, const struct many *m)
+{
+    pq_v16 none = v16_set(0.0f), lo = v16_min(m->lo, none), hi = v16_max(m->hi, none);
+    float top = int_top(in);
+    pq_v16 per = fit_inverses(v16_mul(v16_sub(hi, lo), v16_set(1.0f / top)));
+    struct int_zeros z = int_zeros_of(v16_mul(v16_sub(none, lo), per), top);
+    int count;
+    const struct int_try *tries = int_tries(in, &count);
+    struct int_lane_try best = {none, z.near, none, none, {none, v16_set(1e-30f), none}};
+    for (int c = 0; c < count; c += 2) {
+        struct int_lane_try a = int_lane_try(z, tries[c], per);
+        struct int_lane_try b = int_lane_try(z, tries[c + 1], per);
+        for (int j = 0; j < m->n; j++) {
+            int_lane_step(&a, m->x[j], m->w[j]);
+            int_lane_step(&b, m->x[j], m->w[j]);
+        }
+        int_lane_keep(&a, &best);
+        int_lane_keep(&b, &best);
     }
+    pq_v16 s = v16_mul(v16_div(best.sums.qx, best.sums.qq), m->unit);
+    return int_fits_of(v16_stored(s, in->aux), best.zero);
+}
+
+/* ---- groups ---- */
+
+static inline struct int_fits int_search(const struct pq_encode_in *in, struct many_at a)
+{
+    struct many m;
+    many_read(in, a, true, &m);
+    many_weigh(in, a, &m);
+    return in->symmetric ? int_symmetric(in, &m) : int_asymmetric(in, &m);
+}
+
+/* Fits and encodes the groups i to i + rows. */
+static void int_groups(const struct pq_encode_in *in, uint64_t i, int rows, void *const part[])
+{
+    const struct many_at a = {i * in->group, (int)in->group, rows, 1};
+    struct int_fits f = in->search ? int_search(in, a) : int_nearest(in, a);
+    float s[PQ_LANES], inv[PQ_LANES], zero[PQ_LANES];
+    v16_store(s, f.s);
+    v16_store(inv, f.inv);
+    v16_store(zero, f.zero);
+    for (int r = 0; r < rows; r++)
+        int_put(in, i + (uint64_t)r, (struct int_fit){s[r], inv[r], zero[r]}, part);
 }
 
 static void enc_int(const struct pq_encode_in *in, void *const part[])
 {
-    uint8_t *codes = part[0], *scales = part[1], *zeros = part[2];
     uint64_t groups = in->cols / in->group;
-    bool many = in->search && in->symmetric && in->group <= GROUP_MAX;
-    struct int_span sp = {.in = in, .n = in->group};
-    for (uint64_t i = 0; many && i < groups; i += PQ_LANES)
-        int_symmetric(in, i, groups - i < PQ_LANES ? (int)(groups - i) : PQ_LANES, part);
-    for (uint64_t i = 0; !many && i < groups; i++) {
-        sp.at = i * in->group;
-        struct int_fit f = int_one(&sp, i, codes + sp.at / 8 * (uint64_t)in->bits);
-        aux_put(scales, i, f.s, in->aux);
-        if (!in->symmetric)
-            int_put_zero(zeros, i, in->bits, f.zero);
-    }
+    for (uint64_t i = 0; i<groups; i += in->group> GROUP_MAX ? 1 : PQ_LANES)
+        if (in->group > GROUP_MAX)
+            int_put(in, i, int_row_fit(in, i), part);
+        else
+            int_groups(in, i, groups - i < PQ_LANES ? (int)(groups - i) : PQ_LANES, part);
 }
 
 #define PQ_ROWS_INT [PQ_ENC_INT] = enc_int

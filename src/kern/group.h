@@ -20,9 +20,8 @@ enum { GROUP_MAX = 256 };
 LANE_INLINE pq_v16 v16_finite(pq_v16 x)
 {
     pq_v16 zero = v16_set(0.0f);
-    pq_v16 below = v16_if_less(x, zero, v16_max(x, v16_set(-GROUP_FINITE)), zero);
-    pq_v16 above = v16_if_less(zero, x, v16_min(x, v16_set(GROUP_FINITE)), zero);
-    return v16_add(below, above);
+    pq_v16 below = v16_max(v16_min(x, zero), v16_set(-GROUP_FINITE));
+    return v16_add(below, v16_min(v16_max(x, zero), v16_set(GROUP_FINITE)));
 }
 
 LANE_INLINE void group_load(float *dst, const float *src, int n)
@@ -79,9 +78,8 @@ static inline void aux_put(uint8_t *p, uint64_t i, float v, enum pq_dtype aux)
         pq_put_le16(p + 2 * i, aux == PQ_F16 ? pq_f32_to_f16(v) : pq_f32_to_bf16(v));
 }
 
-/* Packs n codes (a multiple of 8) as one stream of bits-wide numbers, lowest bits first. Eight
- * codes meet in pairs, then fours, then all: the result is `bits` whole bytes. */
-LANE_INLINE void pack_codes(const uint8_t *q, int n, int bits, uint8_t *out)
+/* Eight codes meet in pairs, then fours, then all: the result is `bits` whole bytes. */
+static inline void pack_stream(const uint8_t *q, int n, int bits, uint8_t *out)
 {
     const uint64_t m8 = 0x00ff00ff00ff00ffu, m16 = 0x0000ffff0000ffffu;
     for (int j = 0; j < n; j += 8) {
@@ -92,6 +90,17 @@ LANE_INLINE void pack_codes(const uint8_t *q, int n, int bits, uint8_t *out)
         for (int i = 0; i < bits; i++)
             *out++ = (uint8_t)(v >> 8 * i);
     }
+}
+
+/* Packs n codes (a multiple of 16) as one stream of bits-wide numbers, lowest bits first. */
+LANE_INLINE void pack_codes(const uint8_t *q, int n, int bits, uint8_t *out)
+{
+    if (bits == 4)
+        bytes_nibbles(q, n, out);
+    else if (bits == 8)
+        memcpy(out, q, (size_t)n);
+    else
+        pack_stream(q, n, bits, out);
 }
 
 #endif

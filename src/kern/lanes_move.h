@@ -145,6 +145,71 @@ LANE_INLINE void v16_bytes(pq_v16 a, uint8_t *out)
 #endif
 }
 
+/* Lanes hold PQ_MAGIC and a whole number n, |n| < 2^22; out gets the lowest bytes of n, which are
+ * those of the lanes' bits. */
+LANE_INLINE void v16_magic_bytes(pq_v16 a, uint8_t *out)
+{
+#if PQ_LANE_WIDTH == 16
+    _mm_storeu_si128((void *)out, _mm512_cvtepi32_epi8(_mm512_castps_si512(a.r[0])));
+#elif PQ_LANE_WIDTH == 8
+    __m256i low = _mm256_set1_epi32(255);
+    __m256i p = _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(a.r[0]), low),
+                                    _mm256_and_si256(_mm256_castps_si256(a.r[1]), low));
+    p = _mm256_permute4x64_epi64(p, 0xd8);
+    _mm_storeu_si128((void *)out,
+                     _mm_packus_epi16(_mm256_castsi256_si128(p), _mm256_extracti128_si256(p, 1)));
+#else
+    uint32_t u[PQ_LANES];
+    memcpy(u, &a, sizeof u);
+    for (int i = 0; i < PQ_LANES; i++)
+        out[i] = (uint8_t)u[i];
+#endif
+}
+
+/* The floats whose upper halves lie at h, low byte first. */
+LANE_INLINE pq_v16 v16_widen_bf16(const uint8_t *h)
+{
+#if PQ_LANE_WIDTH == 16
+    __m512i u = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)h));
+    return (pq_v16){{_mm512_castsi512_ps(_mm512_slli_epi32(u, 16))}};
+#elif PQ_LANE_WIDTH == 8
+    pq_v16 v;
+    for (int i = 0; i < 2; i++) {
+        __m256i u = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(h + 16 * i)));
+        v.r[i] = _mm256_castsi256_ps(_mm256_slli_epi32(u, 16));
+    }
+    return v;
+#elif PQ_LANE_WIDTH == 4
+    pq_v16 v;
+    for (int i = 0; i < 4; i++)
+        v.r[i] = vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(h + 8 * i)), 16));
+    return v;
+#else
+    float f[PQ_LANES];
+    for (int i = 0; i < PQ_LANES; i++)
+        f[i] = pq_bf16_to_f32(pq_le16(h + 2 * i));
+    return v16_load(f);
+#endif
+}
+
+/* Two numbers below 16 in a byte, the first in its low half: n of them, a multiple of 16. */
+LANE_INLINE void bytes_nibbles(const uint8_t *q, int n, uint8_t *out)
+{
+    for (int j = 0; j < n; j += 16, out += 8) {
+#if PQ_LANE_WIDTH >= 8
+        __m128i v = _mm_loadu_si128((const void *)(q + j));
+        v = _mm_maddubs_epi16(v, _mm_set1_epi16(0x1001));
+        _mm_storel_epi64((void *)out, _mm_packus_epi16(v, v));
+#elif PQ_LANE_WIDTH == 4
+        uint8x8x2_t v = vld2_u8(q + j);
+        vst1_u8(out, vsli_n_u8(v.val[0], v.val[1], 4));
+#else
+        for (int i = 0; i < 8; i++)
+            out[i] = (uint8_t)(q[j + 2 * i] | q[j + 2 * i + 1] << 4);
+#endif
+    }
+}
+
 /* table[i] for lanes that hold integers 0..15. */
 LANE_INLINE pq_v16 v16_lookup(pq_v16 table, pq_v16 i)
 {
