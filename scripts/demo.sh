@@ -18,6 +18,12 @@ done
 show compare "$model" "$(echo "$out"/int4/gguf/*.gguf)"
 show plan "$model" --device phone
 
+say "phiq itself runs and measures each of them"
+for path in "$out"/int4/gguf/*.gguf "$out"/int4/mlx "$out"/int4/onnx "$out"/int4/openvino; do
+    show run "$path" -p "Once upon a time" --max-tokens 30 --temperature 0
+done
+show eval "$(echo "$out"/int4/gguf/*.gguf)" --ref "$model" --text README.md --window 256 --quiet
+
 scripts/venv.sh
 say "the outputs in the unmodified runtimes"
 build/venv/bin/python scripts/demo_run.py "$phiq" "$out"
