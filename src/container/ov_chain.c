@@ -190,6 +190,14 @@ static int take_mxfp4(const struct pq_ov_reader *r, const struct chain *c, struc
     return PQ_OK;
 }
 
+static int take_nf4(const struct pq_ov_reader *r, const struct chain *c, struct pq_view *v)
+{
+    v->scheme = pq_scheme_with_group(pq_scheme_find("nf4g64"), (uint32_t)c->group);
+    if (c->zeros || c->scales->v.type != PQ_IR_F16 || !v->scheme)
+        return unread(r, c, "nf4 is read in groups of 32, 64 or 128 with f16 scales");
+    return PQ_OK;
+}
+
 static int take_integers(const struct pq_ov_reader *r, const struct chain *c, struct pq_view *v)
 {
     const struct code_type *t = code_type(c->codes->v.type);
@@ -229,7 +237,8 @@ static int take_compressed(const struct pq_ov_reader *r, const struct chain *c, 
 {
     const struct pq_ir_const *z = c->zeros;
     const enum pq_ir_type codes = c->codes->v.type;
-    if (codes != PQ_IR_F4E2M1 && !code_type(codes))
+    const bool table = codes == PQ_IR_F4E2M1 || codes == PQ_IR_NF4;
+    if (!table && !code_type(codes))
         return unread(r, c, "compressed weights of this type are not read");
     if (!beside(c, c->scales))
         return unread(r, c, "its scales are not one for each group");
@@ -238,7 +247,9 @@ static int take_compressed(const struct pq_ov_reader *r, const struct chain *c, 
     if (z && !is_single(z) && !beside(c, z))
         return unread(r, c, "its zero points are neither one nor one for each group");
     v->part[1] = c->scales->data;
-    int rc = codes == PQ_IR_F4E2M1 ? take_mxfp4(r, c, v) : take_integers(r, c, v);
+    int rc = codes == PQ_IR_F4E2M1 ? take_mxfp4(r, c, v)
+             : codes == PQ_IR_NF4  ? take_nf4(r, c, v)
+                                   : take_integers(r, c, v);
     if (rc >= 0 && v->cols % v->scheme->block)
         rc = unread(r, c, "its rows do not have a multiple of 32 codes");
     return rc;
