@@ -8,20 +8,12 @@
 
 static const char MODEL[] = PQ_OV_MODEL ".xml";
 
-static bool has_file(const char *dir, const char *name)
-{
-    struct pq_arena a = {0};
-    const char *path = pq_path_join(&a, dir, name);
-    bool found = path && pq_path_kind(path) == PQ_PATH_FILE;
-    pq_arena_free(&a);
-    return found;
-}
-
 /* A repository may hold the same model twice; that of the checkpoint is the more exact. */
 static bool ov_probe(const char *path)
 {
-    return pq_path_kind(path) == PQ_PATH_DIR && has_file(path, MODEL) &&
-           !has_file(path, "model.safetensors") && !has_file(path, "model.safetensors.index.json");
+    return pq_path_kind(path) == PQ_PATH_DIR && pq_container_has_file(path, MODEL) &&
+           !pq_container_has_file(path, "model.safetensors") &&
+           !pq_container_has_file(path, "model.safetensors.index.json");
 }
 
 /* ---- entries ---- */
@@ -249,23 +241,12 @@ out:
 
 /* ---- the folder ---- */
 
-static int load_documents(struct pq_model *m, struct pq_err *e)
-{
-    const char *config = pq_path_join(&m->arena, m->path, "config.json");
-    const char *generation = pq_path_join(&m->arena, m->path, "generation_config.json");
-    if (!config || !generation)
-        return pq_fail(e, PQ_ENOMEM, "%s: out of memory", m->path);
-    int rc = pq_json_load(&m->config, config, e);
-    if (rc >= 0)
-        json_object_del(m->config, "quantization_config");
-    return rc < 0 ? rc : pq_json_load_optional(&m->generation, generation, e);
-}
-
 static int ov_read(struct pq_model *m, struct pq_err *e)
 {
     int rc = PQ_OK;
     struct pq_ov_reader r = {.m = m, .a = &m->arena, .e = e};
-    PQ_TRY(load_documents(m, e));
+    PQ_TRY(pq_container_read_configs(m, e));
+    json_object_del(m->config, "quantization_config");
     PQ_TRY(pq_ckpt_open(&m->ckpt, m->path, e));
     r.ir = m->ckpt->ir;
     if (!r.ir)
