@@ -110,8 +110,10 @@ static int print_text(void *ctx, const char *text, size_t n)
 static int open_session(struct run *r, struct pq_err *e)
 {
     const struct pq_args *a = r->a;
-    struct pq_session_setup setup = {
-        .context = (uint32_t)a->context_size, .threads = (int)a->threads, .cpu = a->cpu};
+    struct pq_session_setup setup = {.context = (uint32_t)a->context_size,
+                                     .threads = (int)a->threads,
+                                     .cpu = a->cpu,
+                                     .fast = !a->exact};
     if (a->kv && !strcmp(a->kv, "f32"))
         setup.kv = PQ_KV_F32;
     else if (a->kv && strcmp(a->kv, "f16"))

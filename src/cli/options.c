@@ -83,6 +83,8 @@ const struct pq_opt pq_opts[] = {
      "most tokens, prompt included (default: what the model was made for)"},
     {"kv", 0, PQ_OPT_STR, AT(kv), "TYPE", " run ",
      "how keys and values are kept: f16 (default) or f32"},
+    {"exact", 0, PQ_OPT_FLAG, AT(exact), NULL, " run ",
+     "activations of quantized layers in single precision, not rounded to 8 bits: slower"},
     {"tensors", 0, PQ_OPT_FLAG, AT(tensors), NULL, " info quantize ", "a row for every tensor"},
     {"threads", 'j', PQ_OPT_COUNT, AT(threads), "N", " quantize compare eval run ",
      "worker threads (default: all CPUs); the output does not depend on it"},

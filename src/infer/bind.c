@@ -36,6 +36,8 @@ static const float *vector(struct binder *b, enum pq_role role, int layer)
 static struct pq_linear matrix(struct binder *b, enum pq_role role, enum pq_role bias, int layer)
 {
     struct pq_linear l = {.w = find(b->s, role, layer)};
+    if (l.w)
+        l.code = pq_code_rule_of(l.w);
     if (l.w && bias != PQ_ROLES)
         l.bias = vector(b, bias, layer);
     return l;
@@ -96,7 +98,7 @@ int pq_session_bind(struct pq_session *s, struct pq_err *e)
     s->final_norm = norm(&b, PQ_ROLE_FINAL_NORM, PQ_ROLE_FINAL_NORM_BIAS, -1);
     s->head = matrix(&b, PQ_ROLE_HEAD, PQ_ROLE_HEAD_BIAS, -1);
     if (!s->head.w)
-        s->head.w = s->embed;
+        s->head = matrix(&b, PQ_ROLE_EMBED, PQ_ROLES, -1);
     if (b.rc >= 0 && (!s->embed || !s->final_norm.weight))
         return pq_fail(e, PQ_EUNSUPPORTED, "%s: no embedding or no final norm", s->model->path);
     return b.rc;

@@ -18,8 +18,7 @@ static bool dense_type(const struct pq_view *v, enum pq_dense *type)
     return false;
 }
 
-/* The slice that holds a row of the tensor, and the row's number in the stored matrix. */
-static const struct pq_slice *slice_of(const struct pq_tensor *t, uint64_t *row, uint64_t *left)
+const struct pq_slice *pq_linear_slice(const struct pq_tensor *t, uint64_t *row, uint64_t *left)
 {
     const struct pq_slice *s = t->slice;
     while (*row >= s->rows)
@@ -47,7 +46,7 @@ static enum pq_dense prepare(const struct pq_engine *g, const struct pq_view *v,
         d->w = v->part[0] + row * d->w_step;
         return type;
     }
-    float *w = g->scratch + (uint64_t)worker * PQ_LINEAR_ROWS * g->max_cols;
+    float *w = g->scratch + (uint64_t)worker * PQ_STRIP_ROWS * g->max_cols;
     decode_rows(g, v, row, rows, w);
     d->w_step = v->cols * sizeof *w;
     d->w = w;
@@ -56,16 +55,15 @@ static enum pq_dense prepare(const struct pq_engine *g, const struct pq_view *v,
 
 enum { TOKENS = 64 }; /* of the results that wait for their bias */
 
-/* out (+)= tile + bias for n tokens. */
-static void put_tile(const struct pq_product *p, uint64_t r0, uint64_t rows, uint64_t t0,
-                     uint64_t n, const float *tile)
+void pq_product_put(const struct pq_product *p, uint64_t r0, uint64_t rows, uint64_t t0, uint64_t n,
+                    const float *y)
 {
     const float *bias = p->linear->bias ? p->linear->bias + r0 : NULL;
     for (uint64_t t = 0; t < n; t++) {
         float *out = p->out + (t0 + t) * p->out_step + r0;
         for (uint64_t r = 0; r < rows; r++) {
-            float y = tile[t * PQ_LINEAR_ROWS + r] + (bias ? bias[r] : 0.0f);
-            out[r] = p->add ? out[r] + y : y;
+            float v = y[t * PQ_STRIP_ROWS + r] + (bias ? bias[r] : 0.0f);
+            out[r] = p->add ? out[r] + v : v;
         }
     }
 }
@@ -74,15 +72,15 @@ static void put_tile(const struct pq_product *p, uint64_t r0, uint64_t rows, uin
 static void piece(const struct pq_product *p, uint64_t r0, uint64_t rows, struct pq_dots *d,
                   enum pq_dense type)
 {
-    float tile[TOKENS * PQ_LINEAR_ROWS];
+    float tile[TOKENS * PQ_STRIP_ROWS];
     d->x_step = p->x_step;
     d->out = tile;
-    d->out_step = PQ_LINEAR_ROWS;
+    d->out_step = PQ_STRIP_ROWS;
     for (uint64_t t = 0; t < p->n; t += TOKENS) {
         d->n = p->n - t < TOKENS ? p->n - t : TOKENS;
         d->x = p->x + t * p->x_step;
         p->engine->compute->dots[type](d);
-        put_tile(p, r0, rows, t, d->n, tile);
+        pq_product_put(p, r0, rows, t, d->n, tile);
     }
 }
 
@@ -90,12 +88,12 @@ static void block(void *ctx, uint64_t item, int worker)
 {
     const struct pq_product *p = (const struct pq_product *)ctx;
     const struct pq_tensor *w = p->linear->w;
-    uint64_t r0 = item * PQ_LINEAR_ROWS, end = r0 + PQ_LINEAR_ROWS;
+    uint64_t r0 = item * PQ_STRIP_ROWS, end = r0 + PQ_STRIP_ROWS;
     end = end < w->rows ? end : w->rows;
     while (r0 < end) {
         struct pq_dots d = {.cols = w->cols};
         uint64_t row = r0, rows;
-        const struct pq_slice *s = slice_of(w, &row, &rows);
+        const struct pq_slice *s = pq_linear_slice(w, &row, &rows);
         rows = rows < end - r0 ? rows : end - r0;
         enum pq_dense type = prepare(p->engine, &s->view, row, rows, worker, &d);
         piece(p, r0, rows, &d, type);
@@ -106,5 +104,9 @@ static void block(void *ctx, uint64_t item, int worker)
 void pq_product_run(const struct pq_product *p)
 {
     struct pq_product copy = *p;
-    pq_pool_each(p->engine->pool, pq_ceil_div(p->linear->w->rows, PQ_LINEAR_ROWS), block, &copy);
+    if (p->engine->fast && p->linear->code.type != PQ_CODES_TYPES) {
+        pq_product_integers(p);
+        return;
+    }
+    pq_pool_each(p->engine->pool, pq_ceil_div(p->linear->w->rows, PQ_STRIP_ROWS), block, &copy);
 }

@@ -1,6 +1,7 @@
 /*
- * Weights as the forward pass uses them: rows of plain floats straight from the mapped file, rows
- * of a quantized scheme decoded while they are used. SPDX-License-Identifier: MIT
+ * Weights as the forward pass uses them: rows of plain floats straight from the mapped file; rows
+ * of a quantized scheme decoded while they are used, or kept as codes for integer products.
+ * SPDX-License-Identifier: MIT
  */
 #ifndef PQ_INFER_LINEAR_H
 #define PQ_INFER_LINEAR_H
@@ -9,9 +10,20 @@
 #include "base/pool.h"
 #include "kern/compute.h"
 
+/* How a scheme's rows become codes and scales; see struct pq_strip. */
+struct pq_code_rule {
+    enum pq_codes type; /* PQ_CODES_TYPES: not at all */
+    uint32_t group;
+    int32_t zero;
+    bool has_offsets;
+    int bits;
+    struct pq_codes_in in; /* but for the parts */
+};
+
 struct pq_linear {
     const struct pq_tensor *w; /* NULL: there is none */
     const float *bias;         /* [rows] or NULL */
+    struct pq_code_rule code;
 };
 
 /* What products need besides the weights. */
@@ -19,11 +31,13 @@ struct pq_engine {
     const struct pq_kern *kern;
     const struct pq_compute *compute;
     struct pq_pool *pool;
-    float *scratch; /* PQ_LINEAR_ROWS rows of max_cols for every worker */
+    bool fast;
     uint64_t max_cols;
+    float *scratch;         /* PQ_STRIP_ROWS rows of max_cols for every worker */
+    struct pq_strip *strip; /* of every worker, with memory for max_cols */
+    struct pq_tile *tile;
+    struct pq_panel acts; /* of a whole batch */
 };
-
-enum { PQ_LINEAR_ROWS = 16 };
 
 /* out[t] = w x[t] + bias, or added to what is there. */
 struct pq_product {
@@ -36,5 +50,15 @@ struct pq_product {
     bool add;
 };
 void pq_product_run(const struct pq_product *p);
+
+/* Parts of it. */
+struct pq_code_rule pq_code_rule_of(const struct pq_tensor *t);
+void pq_product_integers(const struct pq_product *p);
+/* The slice that holds a row of the tensor; *row becomes the row of the stored matrix, *left what
+ * the slice has from there on. */
+const struct pq_slice *pq_linear_slice(const struct pq_tensor *t, uint64_t *row, uint64_t *left);
+/* out (+)= y[token][PQ_STRIP_ROWS] + bias for `rows` rows from r0 and n tokens from t0 on. */
+void pq_product_put(const struct pq_product *p, uint64_t r0, uint64_t rows, uint64_t t0, uint64_t n,
+                    const float *y);
 
 #endif

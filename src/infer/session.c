@@ -13,15 +13,42 @@ static uint64_t widest(const struct pq_network *net)
     return most;
 }
 
-/* Takes memory of n x size floats; NULL sticks in *failed. */
-static float *floats(struct pq_session *s, uint64_t n, uint64_t size, bool *failed)
+/* Memory for n x m things; a failure sticks in *failed. */
+static void *room(struct pq_session *s, uint64_t n, uint64_t m, size_t size, bool *failed)
 {
     uint64_t all;
-    float *p = NULL;
-    if (pq_mul_u64(n, size, &all))
-        p = (float *)pq_arena_alloc(&s->arena, (size_t)all, sizeof *p);
+    void *p = NULL;
+    if (pq_mul_u64(n, m, &all) && all <= SIZE_MAX)
+        p = pq_arena_alloc(&s->arena, (size_t)all, size);
     *failed |= !p;
     return p;
+}
+
+static float *floats(struct pq_session *s, uint64_t n, uint64_t m, bool *failed)
+{
+    return (float *)room(s, n, m, sizeof(float), failed);
+}
+
+/* Strips and rounded activations, for groups of 16 columns and more. */
+static void integer_memory(struct pq_session *s, uint64_t threads, bool *failed)
+{
+    struct pq_engine *g = &s->engine;
+    const uint64_t step = pq_round_up(g->max_cols, PQ_STRIP_STEP), groups = step / 16;
+    g->strip = (struct pq_strip *)room(s, threads, 1, sizeof *g->strip, failed);
+    g->tile = (struct pq_tile *)room(s, threads, 1, sizeof *g->tile, failed);
+    for (uint64_t i = 0; i < threads && !*failed; i++) {
+        g->strip[i].q = (uint8_t *)room(s, PQ_STRIP_ROWS, step, 1, failed);
+        g->strip[i].scale = floats(s, PQ_STRIP_ROWS, groups, failed);
+        g->strip[i].offset = floats(s, PQ_STRIP_ROWS, groups, failed);
+        g->tile[i].q = (uint8_t *)room(s, PQ_STRIP_ROWS, step, 1, failed);
+        g->tile[i].scale = floats(s, PQ_STRIP_ROWS, groups, failed);
+        g->tile[i].offset = floats(s, PQ_STRIP_ROWS, groups, failed);
+    }
+    g->acts.q = (int8_t *)room(s, s->batch, step, 1, failed);
+    g->acts.scale = floats(s, s->batch, step / PQ_ACT_BLOCK, failed);
+    g->acts.start = (int32_t *)room(s, s->batch, groups, sizeof *g->acts.start, failed);
+    g->acts.sum = (int32_t *)room(s, s->batch, groups, sizeof *g->acts.sum, failed);
+    g->acts.shift = floats(s, s->batch, groups, failed);
 }
 
 static int memory(struct pq_session *s, struct pq_err *e)
@@ -41,7 +68,9 @@ static int memory(struct pq_session *s, struct pq_err *e)
     s->logits = floats(s, hp->vocab, 1, &failed);
     s->attention = floats(s, threads, pq_attention_floats(s), &failed);
     s->engine.max_cols = widest(&s->model->net);
-    s->engine.scratch = floats(s, threads * PQ_LINEAR_ROWS, s->engine.max_cols, &failed);
+    s->engine.scratch = floats(s, threads * PQ_STRIP_ROWS, s->engine.max_cols, &failed);
+    if (s->engine.fast)
+        integer_memory(s, threads, &failed);
     return failed ? pq_fail(e, PQ_ENOMEM, "%s: out of memory for %llu tokens at once",
                             s->model->path, (unsigned long long)b)
                   : PQ_OK;
@@ -56,6 +85,7 @@ static int configure(struct pq_session *s, const struct pq_session_setup *setup,
         return pq_fail(e, PQ_EINVAL, "%s: a context of %u tokens, the model was made for %u",
                        s->model->path, s->context, limit);
     s->batch = s->batch < s->context ? s->batch : s->context;
+    s->engine.fast = setup->fast;
     s->engine.kern = pq_kern_best(NULL);
     s->engine.compute = pq_compute_best(setup->cpu);
     if (!s->engine.compute)

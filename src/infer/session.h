@@ -18,6 +18,7 @@ struct pq_session_setup {
     int threads;      /* 0 = all CPUs */
     enum pq_kv kv;    /* how keys and values are kept */
     const char *cpu;  /* cap of the kernels' level; NULL = none */
+    bool fast;        /* quantized layers take activations rounded to 8 bits, as the runtimes do */
     uint32_t batch;   /* tokens of a prompt computed at once; 0 = usual */
 };
 

@@ -6,9 +6,13 @@
 #include <string.h>
 
 /* A level of the encoders with the instructions that this one needs? */
-static bool encoders_run(const char *level)
+static bool runs(const char *level)
 {
     const struct pq_kern *k;
+#ifdef __x86_64__
+    if (level == pq_compute_avx512.level && !__builtin_cpu_supports("avx512vnni"))
+        return false;
+#endif
     for (int i = 0; (k = pq_kern_level(i)); i++)
         if (!strcmp(k->level, level))
             return true;
@@ -32,7 +36,7 @@ enum { LEVELS = sizeof levels / sizeof *levels };
 const struct pq_compute *pq_compute_level(int i)
 {
     for (int l = 0; i >= 0 && l < LEVELS; l++)
-        if (encoders_run(levels[l]->level) && i-- == 0)
+        if (runs(levels[l]->level) && i-- == 0)
             return levels[l];
     return NULL;
 }
@@ -41,7 +45,7 @@ const struct pq_compute *pq_compute_best(const char *limit)
 {
     const struct pq_compute *best = NULL;
     for (int l = 0; l < LEVELS; l++) {
-        if (encoders_run(levels[l]->level))
+        if (runs(levels[l]->level))
             best = levels[l];
         if (limit && !strcmp(limit, levels[l]->level))
             return best;

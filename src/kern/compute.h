@@ -39,10 +39,88 @@ struct pq_mix {
     uint64_t out_step;
 };
 
+/*
+ * Integer products: codes of at most 8 bits times activations rounded to 8 bits in blocks of 32.
+ * Rows of a stored matrix are spread out sixteen at a time (a strip), whatever their layout; what
+ * follows is the same for all. Weight k of a row is scale[k / group] (q[k] - zero), or with offsets
+ * scale[k / group] q[k] + offset[k / group]; group is 16 or 32.
+ *
+ * Sums over a group are exact integers; groups are added in order, with one rounding each. So the
+ * result is the same at every level and for any number of tokens.
+ */
+enum {
+    PQ_STRIP_ROWS = 16,
+    PQ_ACT_BLOCK = 32,   /* activations per scale */
+    PQ_STRIP_STEP = 512, /* rows of strips and activations have room for multiples of this */
+    PQ_PANEL = 12        /* most tokens of a panel */
+};
+
+/* Layouts that can be spread out. */
+enum pq_codes {
+    PQ_CODES_Q4_0,
+    PQ_CODES_Q4_1,
+    PQ_CODES_Q5_0,
+    PQ_CODES_Q5_1,
+    PQ_CODES_Q8_0,
+    PQ_CODES_Q4_K,
+    PQ_CODES_Q5_K,
+    PQ_CODES_Q6_K,
+    PQ_CODES_PAIRS, /* two in a byte, the lower nibble first; scales apart */
+    PQ_CODES_BYTES, /* one in a byte; scales apart */
+    PQ_CODES_TYPES
+};
+
+/* A stored row. What is below `cols` only matters to pairs and bytes. */
+struct pq_codes_in {
+    const uint8_t *part[3]; /* codes, scales, and zero points or offsets (or NULL) */
+    uint64_t cols;          /* a multiple of 32 */
+    uint64_t per_scale;     /* weights per stored scale, a multiple of 32 */
+    enum pq_dtype aux;      /* type of scales and offsets */
+    bool flip;              /* codes are in two's complement */
+    enum { PQ_ZERO_NONE, PQ_ZERO_NIBBLES, PQ_ZERO_BYTES, PQ_ZERO_OFFSETS } zeros;
+};
+
+struct pq_strip {
+    uint64_t step; /* of q, a multiple of PQ_STRIP_STEP */
+    uint64_t cols;
+    uint32_t group;        /* 16 or 32 */
+    int32_t zero;          /* of codes without offsets */
+    bool has_offsets;      /* and then zero is 0 */
+    int bits;              /* codes are below 2^bits */
+    uint8_t *q;            /* [16][step] */
+    float *scale, *offset; /* [16][step / group] */
+};
+
+/* The same sixteen rows turned round, for many tokens. */
+struct pq_tile {
+    uint8_t *q;            /* [step / 4][16][4] */
+    float *scale, *offset; /* [step / group][16] */
+};
+
+/* Activations of `width` tokens: 1, 4 or PQ_PANEL. */
+struct pq_panel {
+    uint64_t width;
+    int8_t *q;      /* [step / 4][width][4], zeros from cols on */
+    float *scale;   /* [step / 32][width] */
+    int32_t *start; /* [step / group][width]: minus zero times the sum of a group */
+    int32_t *sum;   /* the sum itself */
+    float *shift;   /* scale times sum, what an offset is multiplied with */
+};
+
 struct pq_compute {
     const char *level;
     void (*dots[PQ_DENSE_TYPES])(const struct pq_dots *d);
     void (*mix[PQ_DENSE_TYPES])(const struct pq_mix *m);
+    void (*spread[PQ_CODES_TYPES])(const struct pq_codes_in *in, uint8_t *q, float *scale,
+                                   float *offset);
+    void (*turn)(const struct pq_strip *s, const struct pq_tile *t);
+    /* x: rows of x_step, as many as the panel is wide. */
+    void (*round_panel)(const struct pq_strip *s, const float *x, uint64_t x_step,
+                        const struct pq_panel *p);
+    void (*strip_dots)(const struct pq_strip *s, const struct pq_panel *p, float out[16]);
+    /* out[token][16] */
+    void (*tile_dots)(const struct pq_strip *s, const struct pq_tile *t, const struct pq_panel *p,
+                      float *out);
     /* y = x / sqrt(mean(x^2) + eps) * weight */
     void (*norm_rms)(const float *x, uint64_t n, double eps, const float *weight, float *y);
     /* y = (x - mean) / sqrt(variance + eps) * weight + bias */

@@ -4,9 +4,15 @@
 #include "kern/lanes.h"
 
 #include "kern/run_dots.h"
+#include "kern/run_codes.h"
+#include "kern/run_int.h"
 #include "kern/run_mix.h"
 #include "kern/run_point.h"
 
-#define PQ_COMPUTE_TABLE(name)                    \
-    const struct pq_compute pq_compute_##name = { \
-        .level = #name, .dots = {PQ_ROWS_DOTS}, .mix = {PQ_ROWS_MIX}, PQ_ROWS_POINT}
+#define PQ_COMPUTE_TABLE(name)                                              \
+    const struct pq_compute pq_compute_##name = {.level = #name,            \
+                                                 .dots = {PQ_ROWS_DOTS},    \
+                                                 .mix = {PQ_ROWS_MIX},      \
+                                                 .spread = {PQ_ROWS_CODES}, \
+                                                 PQ_ROWS_INT,               \
+                                                 PQ_ROWS_POINT}

@@ -213,75 +213,136 @@ static void test_containers(void **state)
         }
 }
 
-/* How a context was cut into calls and batches, and how many threads computed it, changes no bit.
- */
-static void test_invariance(void **state)
+/* All logits of a context that is read in steps. */
+static void logits_of(const struct pq_model *m, struct pq_session_setup setup, size_t step,
+                      const uint32_t *id, size_t n, float *out)
+{
+    struct pq_session *s = session(m, setup);
+    for (size_t at = 0; at < n; at += step)
+        read_ids(s, id + at, n - at < step ? n - at : step, out + at * m->net.hp.vocab);
+    pq_session_free(s);
+}
+
+static void some_ids(const struct pq_model *m, uint32_t *id, size_t n)
+{
+    for (uint32_t k = 0; k < n; k++)
+        id[k] = (k * 37 + 5) % m->net.hp.vocab;
+}
+
+enum { SOME = 60 }; /* tokens: below the switch of LongRoPE */
+
+/* How a context was cut into calls and batches, how many threads computed it, and with which
+ * instructions, changes no bit. */
+static void check_invariance(const struct pq_model *m, bool fast)
 {
     static const struct {
         struct pq_session_setup setup;
         size_t step;
-    } ways[] = {{{.threads = 1, .batch = 1}, 1000},
-                {{.threads = 3, .batch = 7}, 1000},
-                {{.threads = 2, .batch = 64}, 5},
-                {{.threads = 2}, 1},
-                {{.cpu = "c", .threads = 2}, 1000}};
+    } ways[] = {{{.threads = 1, .batch = 1}, 1000}, {{.threads = 3, .batch = 7}, 1000},
+                {{.threads = 2, .batch = 64}, 5},   {{.threads = 2}, 1},
+                {{.threads = 1, .batch = 2}, 1000}, {{.cpu = "c", .threads = 2}, 21}};
+    uint32_t id[SOME];
+    const size_t n = SOME * m->net.hp.vocab;
+    float *want = new_logits(m, SOME), *got = new_logits(m, SOME);
+    some_ids(m, id, SOME);
+    logits_of(m, (struct pq_session_setup){.fast = fast}, SOME, id, SOME, want);
+    for (size_t w = 0; w < PQ_LEN(ways); w++) {
+        struct pq_session_setup setup = ways[w].setup;
+        setup.fast = fast;
+        logits_of(m, setup, ways[w].step, id, SOME, got);
+        if (memcmp(want, got, n * sizeof *got))
+            fail_msg("%s: way %zu gives other logits", m->path, w);
+    }
+    pq_free(want);
+    pq_free(got);
+}
+
+static void test_invariance(void **state)
+{
+    static const char *const schemes[][2] = {
+        {"gguf", "q4_k_m"}, {"gguf", "q8_0"}, {"mlx", "affine4g64"}, {"onnx", "pure-uint4g32"}};
     (void)state;
     for (int i = 0; i < MODELIO_FIXTURES; i++) {
         struct pq_model *m = modelio_load(model_path(i));
-        uint32_t id[60], vocab = m->net.hp.vocab; /* below the switch of LongRoPE */
-        for (uint32_t k = 0; k < PQ_LEN(id); k++)
-            id[k] = (k * 37 + 5) % vocab;
-        float *want = new_logits(m, PQ_LEN(id)), *got = new_logits(m, PQ_LEN(id));
-        struct pq_session *s = session(m, (struct pq_session_setup){0});
-        read_ids(s, id, PQ_LEN(id), want);
-        pq_session_free(s);
-        for (size_t w = 0; w < PQ_LEN(ways); w++) {
-            s = session(m, ways[w].setup);
-            for (size_t at = 0, n; at < PQ_LEN(id); at += n) {
-                n = PQ_LEN(id) - at < ways[w].step ? PQ_LEN(id) - at : ways[w].step;
-                read_ids(s, id + at, n, got + at * vocab);
-            }
-            if (memcmp(want, got, PQ_LEN(id) * vocab * sizeof *got))
-                fail_msg("%s: way %zu gives other logits", m->name, w);
-            pq_session_free(s);
-        }
-        pq_free(want);
-        pq_free(got);
+        check_invariance(m, false);
         pq_model_free(m);
+        for (size_t k = 0; k < PQ_LEN(schemes); k++) {
+            char name[64];
+            snprintf(name, sizeof name, "inv-%d-%zu", i, k);
+            m = modelio_load(modelio_write(model_path(i), name, schemes[k][0], schemes[k][1], 0));
+            check_invariance(m, true);
+            pq_model_free(m);
+        }
     }
 }
 
 /* The same 4-bit codes in three containers are the same model. */
-static void test_same_codes(void **state)
+static void check_same_codes(int fixture, bool fast)
 {
     static const struct {
         const char *container, *scheme;
     } forms[] = {{"gguf", "pure-q4_0"}, {"onnx", "pure-int4g32"}, {"openvino", "pure-int4g32"}};
+    float *first = NULL, *got;
+    for (size_t f = 0; f < PQ_LEN(forms); f++) {
+        char name[64];
+        uint32_t id[SOME];
+        snprintf(name, sizeof name, "codes-%d", fixture);
+        struct pq_model *m = modelio_load(
+            modelio_write(model_path(fixture), name, forms[f].container, forms[f].scheme, 0));
+        const size_t n = SOME * m->net.hp.vocab;
+        got = new_logits(m, SOME);
+        some_ids(m, id, SOME);
+        logits_of(m, (struct pq_session_setup){.fast = fast}, SOME, id, SOME, got);
+        if (first && memcmp(first, got, n * sizeof *got))
+            fail_msg("%s: %s differs from %s by %g", modelio_fixtures[fixture], forms[f].container,
+                     forms[0].container, worst_difference(first, got, n));
+        if (first)
+            pq_free(got);
+        else
+            first = got;
+        pq_model_free(m);
+    }
+    pq_free(first);
+}
+
+static void test_same_codes(void **state)
+{
     (void)state;
     for (int i = 0; i < MODELIO_FIXTURES; i++) {
-        float *first = NULL;
-        for (size_t f = 0; f < PQ_LEN(forms); f++) {
-            char name[64];
-            snprintf(name, sizeof name, "codes-%s", modelio_fixtures[i]);
-            struct pq_model *m = modelio_load(
-                modelio_write(model_path(i), name, forms[f].container, forms[f].scheme, 0));
-            struct pq_session *s = session(m, (struct pq_session_setup){0});
-            uint32_t id[40], vocab = m->net.hp.vocab;
-            for (uint32_t k = 0; k < PQ_LEN(id); k++)
-                id[k] = (k * 31 + 7) % vocab;
-            float *got = new_logits(m, PQ_LEN(id));
-            read_ids(s, id, PQ_LEN(id), got);
-            if (first && memcmp(first, got, PQ_LEN(id) * vocab * sizeof *got))
-                fail_msg("%s: %s differs from %s by %g", modelio_fixtures[i], forms[f].container,
-                         forms[0].container, worst_difference(first, got, PQ_LEN(id) * vocab));
-            if (first)
-                pq_free(got);
-            else
-                first = got;
-            pq_session_free(s);
-            pq_model_free(m);
+        check_same_codes(i, false);
+        check_same_codes(i, true);
+    }
+}
+
+/* Rounding activations costs little: of the logits' own size, in the mean over a context. */
+static void test_fast_is_near(void **state)
+{
+    static const char *const schemes[][2] = {
+        {"gguf", "q4_k_m"},    {"gguf", "q4_0"},    {"gguf", "q8_0"},      {"gguf", "q5_k_m"},
+        {"mlx", "affine8g64"}, {"onnx", "int4g32"}, {"openvino", "uint8c"}};
+    (void)state;
+    for (size_t k = 0; k < PQ_LEN(schemes); k++) {
+        char name[64];
+        uint32_t id[SOME];
+        snprintf(name, sizeof name, "near-%zu", k);
+        struct pq_model *m = modelio_load(
+            modelio_write(model_path(MODELS - 1), name, schemes[k][0], schemes[k][1], 0));
+        const size_t n = SOME * m->net.hp.vocab;
+        float *want = new_logits(m, SOME), *got = new_logits(m, SOME);
+        double err = 0, size = 0;
+        some_ids(m, id, SOME);
+        logits_of(m, (struct pq_session_setup){0}, SOME, id, SOME, want);
+        logits_of(m, (struct pq_session_setup){.fast = true}, SOME, id, SOME, got);
+        for (size_t i = 0; i < n; i++) {
+            err += ((double)got[i] - (double)want[i]) * ((double)got[i] - (double)want[i]);
+            size += (double)want[i] * (double)want[i];
         }
-        pq_free(first);
+        double relative = sqrt(err / size);
+        if (!(relative > 0 && relative < 0.02))
+            fail_msg("%s: logits differ by %.3f %%", m->path, 100 * relative);
+        pq_free(want);
+        pq_free(got);
+        pq_model_free(m);
     }
 }
 
@@ -358,7 +419,8 @@ static void test_out_of_memory(void **state)
         struct pq_session *s = NULL;
         struct pq_err e = {0};
         pq_mem_fail_after(n, false);
-        rc = pq_session_new(&s, m, &(struct pq_session_setup){.threads = 2}, &e);
+        const struct pq_session_setup setup = {.threads = 2, .fast = true};
+        rc = pq_session_new(&s, m, &setup, &e);
         if (rc >= 0)
             rc = pq_session_read(s, id, PQ_LEN(id), NULL, &e);
         pq_mem_fail_after(0, false);
@@ -374,10 +436,11 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_invariance), cmocka_unit_test(test_keep),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_same_codes), cmocka_unit_test(test_logits),
-        cmocka_unit_test(test_greedy),     cmocka_unit_test(test_containers),
+        cmocka_unit_test(test_invariance),    cmocka_unit_test(test_fast_is_near),
+        cmocka_unit_test(test_keep),          cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_same_codes),
+        cmocka_unit_test(test_logits),        cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_containers),
     };
     return cmocka_run_group_tests(tests, modelio_setup, modelio_teardown);
 }

@@ -1,0 +1,122 @@
+/*
+ * Products of codes and rounded activations. A worker spreads a strip of rows out in its own memory
+ * (nothing is repacked when a model is opened): with few tokens they are used as they lie, with
+ * many they are turned round first. SPDX-License-Identifier: MIT
+ */
+#include "infer/linear.h"
+
+#include "base/num.h"
+
+enum { FEW = 3 }; /* tokens for which turning round does not pay */
+
+struct job {
+    const struct pq_product *p;
+    struct pq_strip shape; /* without memory */
+};
+
+static struct pq_strip shape_of(const struct pq_product *p)
+{
+    const struct pq_code_rule *r = &p->linear->code;
+    const uint64_t cols = p->linear->w->cols;
+    return (struct pq_strip){.step = pq_round_up(cols, PQ_STRIP_STEP),
+                             .cols = cols,
+                             .group = r->group,
+                             .zero = r->zero,
+                             .has_offsets = r->has_offsets,
+                             .bits = r->bits};
+}
+
+/* ---- panels: as many of the widest as there are tokens for, then narrower ones ---- */
+
+static uint64_t panel_width(uint64_t n, uint64_t first)
+{
+    const uint64_t left = n - first;
+    return left >= PQ_PANEL ? PQ_PANEL : left >= 4 ? 4 : 1;
+}
+
+static uint64_t panels_of(uint64_t n)
+{
+    return n / PQ_PANEL + n % PQ_PANEL / 4 + n % PQ_PANEL % 4;
+}
+
+static uint64_t panel_first(uint64_t n, uint64_t panel)
+{
+    uint64_t first = 0;
+    while (panel-- > 0)
+        first += panel_width(n, first);
+    return first;
+}
+
+static struct pq_panel panel_at(const struct job *j, uint64_t first)
+{
+    const struct pq_panel *a = &j->p->engine->acts;
+    const uint64_t step = j->shape.step, groups = step / j->shape.group;
+    return (struct pq_panel){.width = panel_width(j->p->n, first),
+                             .q = a->q + first * step,
+                             .scale = a->scale + first * (step / PQ_ACT_BLOCK),
+                             .start = a->start + first * groups,
+                             .sum = a->sum + first * groups,
+                             .shift = a->shift + first * groups};
+}
+
+static void round_panel(void *ctx, uint64_t panel, int worker)
+{
+    const struct job *j = (const struct job *)ctx;
+    const uint64_t first = panel_first(j->p->n, panel);
+    const struct pq_panel to = panel_at(j, first);
+    (void)worker;
+    j->p->engine->compute->round_panel(&j->shape, j->p->x + first * j->p->x_step, j->p->x_step,
+                                       &to);
+}
+
+/* ---- strips ---- */
+
+static void spread_row(const struct job *j, uint64_t row, struct pq_strip *s, uint64_t at)
+{
+    const struct pq_linear *l = j->p->linear;
+    struct pq_codes_in in = l->code.in;
+    uint64_t left;
+    const struct pq_slice *slice = pq_linear_slice(l->w, &row, &left);
+    for (int i = 0; i < PQ_MAX_PARTS; i++)
+        if (slice->view.part[i])
+            in.part[i] = slice->view.part[i] +
+                         row * pq_scheme_part_bytes(slice->view.scheme, slice->view.cols, i);
+    const uint64_t groups = s->step / s->group;
+    j->p->engine->compute->spread[l->code.type](&in, s->q + at * s->step, s->scale + at * groups,
+                                                s->offset + at * groups);
+}
+
+static void strip(void *ctx, uint64_t item, int worker)
+{
+    const struct job *j = (const struct job *)ctx;
+    const struct pq_product *p = j->p;
+    const struct pq_compute *c = p->engine->compute;
+    const struct pq_tile *tile = &p->engine->tile[worker];
+    const uint64_t r0 = item * PQ_STRIP_ROWS, left = p->linear->w->rows - r0;
+    const uint64_t rows = left < PQ_STRIP_ROWS ? left : PQ_STRIP_ROWS;
+    struct pq_strip s = j->shape;
+    float y[PQ_PANEL * PQ_STRIP_ROWS];
+    s.q = p->engine->strip[worker].q;
+    s.scale = p->engine->strip[worker].scale;
+    s.offset = p->engine->strip[worker].offset;
+    for (uint64_t r = 0; r < rows; r++)
+        spread_row(j, r0 + r, &s, r);
+    if (p->n > FEW)
+        c->turn(&s, tile);
+    for (uint64_t first = 0; first < p->n;) {
+        const struct pq_panel panel = panel_at(j, first);
+        if (p->n > FEW)
+            c->tile_dots(&s, tile, &panel, y);
+        else
+            c->strip_dots(&s, &panel, y);
+        pq_product_put(p, r0, rows, first, panel.width, y);
+        first += panel.width;
+    }
+}
+
+void pq_product_integers(const struct pq_product *p)
+{
+    struct job j = {p, shape_of(p)};
+    pq_pool_each(p->engine->pool, panels_of(p->n), round_panel, &j);
+    pq_pool_each(p->engine->pool, pq_ceil_div(p->linear->w->rows, PQ_STRIP_ROWS), strip, &j);
+}

@@ -1,0 +1,230 @@
+/*
+ * Template: stored rows spread out into a byte per code and a float per scale. Layouts of GGUF
+ * blocks: the `gguf` package (gguf/quants.py). SPDX-License-Identifier: MIT
+ */
+#ifndef PQ_KERN_RUN_CODES_H
+#define PQ_KERN_RUN_CODES_H
+
+#include "kern/run_lanes.h"
+
+LANE_INLINE float codes_half(const uint8_t *p)
+{
+#if PQ_LANE_WIDTH >= 8
+    return _cvtsh_ss(pq_le16(p));
+#else
+    return pq_f16_to_f32(pq_le16(p));
+#endif
+}
+
+/* 16 bytes: elements 0 to 15 in the low nibbles, 16 to 31 in the high ones. */
+LANE_INLINE void codes_halves(const uint8_t *p, uint8_t *q)
+{
+    for (int j = 0; j < 16; j++) {
+        q[j] = p[j] & 15;
+        q[16 + j] = p[j] >> 4;
+    }
+}
+
+/* The fifth bits of 32 codes, a little-endian word. */
+LANE_INLINE void codes_fifth(const uint8_t *p, uint8_t *q)
+{
+    uint32_t high = pq_le32(p);
+    for (int j = 0; j < 32; j++)
+        q[j] = (uint8_t)(q[j] | (high >> j & 1) << 4);
+}
+
+/* ---- blocks of 32 ---- */
+
+static void codes_q4_0(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    (void)offset;
+    for (uint64_t i = 0; i < in->cols / 32; i++, b += 18) {
+        scale[i] = codes_half(b);
+        codes_halves(b + 2, q + 32 * i);
+    }
+}
+
+static void codes_q4_1(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    for (uint64_t i = 0; i < in->cols / 32; i++, b += 20) {
+        scale[i] = codes_half(b);
+        offset[i] = codes_half(b + 2);
+        codes_halves(b + 4, q + 32 * i);
+    }
+}
+
+static void codes_q5_0(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    (void)offset;
+    for (uint64_t i = 0; i < in->cols / 32; i++, b += 22) {
+        scale[i] = codes_half(b);
+        codes_halves(b + 6, q + 32 * i);
+        codes_fifth(b + 2, q + 32 * i);
+    }
+}
+
+static void codes_q5_1(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    for (uint64_t i = 0; i < in->cols / 32; i++, b += 24) {
+        scale[i] = codes_half(b);
+        offset[i] = codes_half(b + 2);
+        codes_halves(b + 8, q + 32 * i);
+        codes_fifth(b + 4, q + 32 * i);
+    }
+}
+
+static void codes_q8_0(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    (void)offset;
+    for (uint64_t i = 0; i < in->cols / 32; i++, b += 34) {
+        scale[i] = codes_half(b);
+        for (int j = 0; j < 32; j++)
+            q[32 * i + (uint64_t)j] = b[2 + j] ^ 0x80;
+    }
+}
+
+/* ---- super-blocks of 256 ---- */
+
+/* Eight six-bit scales and offsets in 12 bytes: the first four of each have a byte of their own,
+ * whose two upper bits are lent to the last four. */
+LANE_INLINE void codes_k_scales(const uint8_t *b, float *scale, float *offset)
+{
+    const float d = codes_half(b), dmin = codes_half(b + 2);
+    const uint8_t *p = b + 4;
+    for (int k = 0; k < 4; k++) {
+        scale[k] = d * (float)(p[k] & 63);
+        offset[k] = 0.0f - dmin * (float)(p[k + 4] & 63);
+        scale[k + 4] = d * (float)((p[k + 8] & 15) | (p[k] >> 6) << 4);
+        offset[k + 4] = 0.0f - dmin * (float)(p[k + 8] >> 4 | (p[k + 4] >> 6) << 4);
+    }
+}
+
+/* 32 bytes hold two sub-blocks, low nibbles first. */
+LANE_INLINE void codes_k_nibbles(const uint8_t *p, uint8_t *q)
+{
+    for (int k = 0; k < 4; k++)
+        for (int l = 0; l < 32; l++) {
+            q[64 * k + l] = p[32 * k + l] & 15;
+            q[64 * k + 32 + l] = p[32 * k + l] >> 4;
+        }
+}
+
+static void codes_q4_k(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    for (uint64_t i = 0; i < in->cols / 256; i++, b += 144) {
+        codes_k_scales(b, scale + 8 * i, offset + 8 * i);
+        codes_k_nibbles(b + 16, q + 256 * i);
+    }
+}
+
+static void codes_q5_k(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    for (uint64_t i = 0; i < in->cols / 256; i++, b += 176) {
+        codes_k_scales(b, scale + 8 * i, offset + 8 * i);
+        codes_k_nibbles(b + 48, q + 256 * i);
+        for (int k = 0; k < 8; k++)
+            for (int l = 0; l < 32; l++) {
+                uint8_t *c = q + 256 * i + 32 * k + l;
+                *c = (uint8_t)(*c | (b[16 + l] >> k & 1) << 4);
+            }
+    }
+}
+
+/* Low nibbles: 64 bytes for each half of 128; the two upper bits: 32 bytes for each half. */
+static void codes_q6_k(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    (void)offset;
+    for (uint64_t i = 0; i < in->cols / 256; i++, b += 210) {
+        const float d = codes_half(b + 208);
+        for (int k = 0; k < 16; k++)
+            scale[16 * i + (uint64_t)k] = d * (float)(int8_t)b[192 + k];
+        for (int h = 0; h < 2; h++)
+            for (int l = 0; l < 32; l++) {
+                const uint8_t *low = b + 64 * h + l;
+                uint8_t high = b[128 + 32 * h + l], *c = q + 256 * i + 128 * h + l;
+                c[0] = (uint8_t)((low[0] & 15) | (high & 3) << 4);
+                c[32] = (uint8_t)((low[32] & 15) | (high >> 2 & 3) << 4);
+                c[64] = (uint8_t)(low[0] >> 4 | (high >> 4 & 3) << 4);
+                c[96] = (uint8_t)(low[32] >> 4 | (high >> 6) << 4);
+            }
+    }
+}
+
+/* ---- scales apart ---- */
+
+LANE_INLINE float codes_aux(const uint8_t *p, uint64_t i, enum pq_dtype aux)
+{
+    if (aux == PQ_F16)
+        return codes_half(p + 2 * i);
+    return aux == PQ_F32 ? pq_bits_f32(pq_le32(p + 4 * i)) : pq_bf16_to_f32(pq_le16(p + 2 * i));
+}
+
+LANE_INLINE int codes_zero(const struct pq_codes_in *in, uint64_t i)
+{
+    const uint8_t *z = in->part[2];
+    return in->zeros == PQ_ZERO_BYTES ? z[i] : z[i / 2] >> 4 * (i % 2) & 15;
+}
+
+/* One per 32 weights, repeated where the stored one is for more. */
+static void codes_scales(const struct pq_codes_in *in, float *scale, float *offset)
+{
+    const uint64_t times = in->per_scale / 32, n = in->cols / in->per_scale;
+    uint64_t i = 0;
+    for (; times == 1 && in->aux == PQ_F16 && i + PQ_LANES <= n; i += PQ_LANES)
+        v16_store(scale + i, dense_load(in->part[1], i, PQ_DENSE_F16));
+    for (; i < n; i++)
+        for (uint64_t k = 0; k < times; k++)
+            scale[i * times + k] = codes_aux(in->part[1], i, in->aux);
+    if (in->zeros == PQ_ZERO_NONE)
+        return;
+    for (i = 0; i < n; i++) {
+        float o = in->zeros == PQ_ZERO_OFFSETS ? codes_aux(in->part[2], i, in->aux)
+                                               : 0.0f - scale[i * times] * (float)codes_zero(in, i);
+        for (uint64_t k = 0; k < times; k++)
+            offset[i * times + k] = o;
+    }
+}
+
+static void codes_pairs(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *p = in->part[0], flip = in->flip ? 0x88 : 0;
+    codes_scales(in, scale, offset);
+    uint64_t i = 0;
+#if PQ_LANE_WIDTH >= 8
+    const __m128i low = _mm_set1_epi8(15), turn = _mm_set1_epi8((char)flip);
+    for (; i < in->cols / 2; i += 16) {
+        __m128i x = _mm_xor_si128(_mm_loadu_si128((const void *)(p + i)), turn);
+        __m128i even = _mm_and_si128(x, low), odd = _mm_and_si128(_mm_srli_epi16(x, 4), low);
+        _mm_storeu_si128((void *)(q + 2 * i), _mm_unpacklo_epi8(even, odd));
+        _mm_storeu_si128((void *)(q + 2 * i + 16), _mm_unpackhi_epi8(even, odd));
+    }
+#endif
+    for (; i < in->cols / 2; i++) {
+        q[2 * i] = (p[i] ^ flip) & 15;
+        q[2 * i + 1] = (uint8_t)(p[i] ^ flip) >> 4;
+    }
+}
+
+static void codes_bytes(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *p = in->part[0], flip = in->flip ? 0x80 : 0;
+    codes_scales(in, scale, offset);
+    for (uint64_t i = 0; i < in->cols; i++)
+        q[i] = p[i] ^ flip;
+}
+
+#define PQ_ROWS_CODES                                                                           \
+    [PQ_CODES_Q4_0] = codes_q4_0, [PQ_CODES_Q4_1] = codes_q4_1, [PQ_CODES_Q5_0] = codes_q5_0,   \
+    [PQ_CODES_Q5_1] = codes_q5_1, [PQ_CODES_Q8_0] = codes_q8_0, [PQ_CODES_Q4_K] = codes_q4_k,   \
+    [PQ_CODES_Q5_K] = codes_q5_k, [PQ_CODES_Q6_K] = codes_q6_k, [PQ_CODES_PAIRS] = codes_pairs, \
+    [PQ_CODES_BYTES] = codes_bytes
+
+#endif
