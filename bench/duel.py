@@ -113,8 +113,9 @@ def synthetic(folder):
     return folder
 
 
-def random_prompt(vocab_size):
-    return np.random.default_rng(1).integers(3, vocab_size, (1, PROMPT))
+def random_prompt(vocab_size, turn):
+    """Another for each turn: runtimes remember prefixes."""
+    return np.random.default_rng(turn).integers(3, vocab_size, (1, PROMPT))
 
 
 def rates(first, steps):
@@ -123,11 +124,12 @@ def rates(first, steps):
 
 
 def take_turns(models, generation, turns):
-    """[turn][model]; each turn begins with another model, and a turn before them warms up."""
+    """[turn][model] of generation(model, turn); each turn begins with another model, and a turn
+    before them warms up."""
     result = []
     for turn in range(turns + 1):
         order = [(turn + k) % len(models) for k in range(len(models))]
-        times = {i: generation(models[i]) for i in order}
+        times = {i: generation(models[i], turn) for i in order}
         result.append([times[i] for i in range(len(models))])
     return result[1:]
 

@@ -146,12 +146,13 @@ def quality(a, work):
 
 # --- speed ----------------------------------------------------------------------------------------
 
-def generation(model, ids):
+def generation(model, vocab_size, turn):
     import onnxruntime_genai as og
     params = og.GeneratorParams(model)
     length = duel.PROMPT + duel.NEW_TOKENS
     params.set_search_options(max_length=length, min_length=length, do_sample=False)
     g = og.Generator(model, params)
+    ids = duel.random_prompt(vocab_size, turn).astype(np.int32)
     marks = [time.monotonic()]
     g.append_tokens(ids)
     for _ in range(duel.NEW_TOKENS):
@@ -167,8 +168,9 @@ def time_folders(folders, turns):
     # Whichever model a process loads first is some 10 % slower than its own second copy.
     spare, *models = [og.Model(str(f)) for f in (folders[0], *folders)]
     config = json.loads((folders[0] / "genai_config.json").read_text())
-    ids = duel.random_prompt(config["model"]["vocab_size"]).astype(np.int32)
-    print(json.dumps(duel.take_turns(models, lambda model: generation(model, ids), turns)))
+    vocab_size = config["model"]["vocab_size"]
+    print(json.dumps(duel.take_turns(models, lambda m, turn: generation(m, vocab_size, turn),
+                                     turns)))
     del spare
 
 

@@ -20,6 +20,7 @@ openvino==2026.4.1. All else runs in build/venv. SPDX-License-Identifier: MIT"""
 import json
 import os
 import shutil
+import statistics
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,21 +147,24 @@ def quality(a, work):
 
 # --- speed ----------------------------------------------------------------------------------------
 
-def generation(pipeline, inputs):
+def generation(pipeline, vocab_size, turn):
     config = genai.GenerationConfig()
     config.max_new_tokens, config.ignore_eos, config.do_sample = duel.NEW_TOKENS, True, False
-    raw = pipeline.generate(inputs, config).perf_metrics.raw_metrics
-    return duel.rates(raw.m_times_to_first_token[0] / 1000,
-                      [ms / 1000 for ms in raw.m_durations])
+    ids = duel.random_prompt(vocab_size, turn)
+    inputs = genai.TokenizedInputs(openvino_runtime.ov.Tensor(ids),
+                                   openvino_runtime.ov.Tensor(np.ones_like(ids)))
+    metrics = pipeline.generate(inputs, config).perf_metrics
+    steps = [us / 1e6 for us in metrics.raw_metrics.m_durations]  # after the first token
+    return duel.rates(metrics.get_ttft().mean / 1e3, steps)
 
 
 def time_folders(folders, turns):
-    """In a process of its own."""
-    spare, *models = [genai.LLMPipeline(str(f), "CPU") for f in (folders[0], *folders)]
-    ids = duel.random_prompt(common.read_config(folders[0])["vocab_size"])
-    inputs = genai.TokenizedInputs(openvino_runtime.ov.Tensor(ids),
-                                   openvino_runtime.ov.Tensor(np.ones_like(ids)))
-    print(json.dumps(duel.take_turns(models, lambda model: generation(model, inputs), turns)))
+    """In a process of its own; the first folder once more at the end: how much two copies differ
+    says what the other ratios mean."""
+    spare, *models = [genai.LLMPipeline(str(f), "CPU") for f in (folders[0], *folders, folders[0])]
+    vocab_size = common.read_config(folders[0])["vocab_size"]
+    print(json.dumps(duel.take_turns(models, lambda m, turn: generation(m, vocab_size, turn),
+                                     turns)))
     del spare
 
 
@@ -186,10 +190,13 @@ def speed(a, work):
     out = measure([sys.executable, Path(__file__).resolve(), "--turns", a.turns, "--time",
                    *(r.folder for r in rivals)]).output
     print(f"\n{source.name}, {TIMED.name}, {a.threads} threads, medians of {a.runs} conversions "
-          f"and of\n{a.turns} turns in the runtime; in brackets: optimum's figure divided by phiq's "
-          "for costs,\nphiq's by optimum's for speed. Seconds are those of the whole command; NNCF "
-          "rounds to nearest.")
-    duel.print_speed(rivals, json.loads(out.splitlines()[-1]))
+          f"and of\n{a.turns} turns in the runtime; in brackets: optimum's figure divided by phiq's"
+          " for costs,\nphiq's by optimum's for speed. Seconds are those of the whole command; "
+          "NNCF rounds to\nnearest.")
+    turns = json.loads(out.splitlines()[-1])
+    duel.print_speed(rivals, turns)
+    again = [statistics.median(t[-1][k] / t[0][k] for t in turns) for k, _ in duel.RATE_COLUMNS]
+    print("optimum's folder loaded once more: prefill {:.2f}x, decode {:.2f}x".format(*again))
     for r in rivals:
         print(f"{r.name:<20}{dict(openvino_runtime.OpenVino(r.folder, {}).operators())}")
 
