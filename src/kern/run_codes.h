@@ -16,13 +16,28 @@ LANE_INLINE float codes_half(const uint8_t *p)
 #endif
 }
 
-/* 16 bytes: elements 0 to 15 in the low nibbles, 16 to 31 in the high ones. */
-LANE_INLINE void codes_halves(const uint8_t *p, uint8_t *q)
+/* Sixteen bytes at once, which every instruction set has: the compiler cannot know that what is
+ * read and what is written lie apart. */
+typedef uint8_t codes_16 __attribute__((vector_size(16)));
+
+LANE_INLINE codes_16 codes_load(const uint8_t *p)
 {
-    for (int j = 0; j < 16; j++) {
-        q[j] = p[j] & 15;
-        q[16 + j] = p[j] >> 4;
-    }
+    codes_16 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+LANE_INLINE void codes_put(uint8_t *q, codes_16 v)
+{
+    memcpy(q, &v, sizeof v);
+}
+
+/* 16 bytes: elements 0 to 15 in the low nibbles, those from `apart` on in the high ones. */
+LANE_INLINE void codes_nibbles(const uint8_t *p, uint8_t *q, int apart)
+{
+    codes_16 v = codes_load(p);
+    codes_put(q, v & 15);
+    codes_put(q + apart, v >> 4);
 }
 
 /* The fifth bits of 32 codes, a little-endian word. */
@@ -41,7 +56,7 @@ static void codes_q4_0(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     (void)offset;
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 18) {
         scale[i] = codes_half(b);
-        codes_halves(b + 2, q + 32 * i);
+        codes_nibbles(b + 2, q + 32 * i, 16);
     }
 }
 
@@ -51,7 +66,7 @@ static void codes_q4_1(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 20) {
         scale[i] = codes_half(b);
         offset[i] = codes_half(b + 2);
-        codes_halves(b + 4, q + 32 * i);
+        codes_nibbles(b + 4, q + 32 * i, 16);
     }
 }
 
@@ -61,7 +76,7 @@ static void codes_q5_0(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     (void)offset;
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 22) {
         scale[i] = codes_half(b);
-        codes_halves(b + 6, q + 32 * i);
+        codes_nibbles(b + 6, q + 32 * i, 16);
         codes_fifth(b + 2, q + 32 * i);
     }
 }
@@ -72,7 +87,7 @@ static void codes_q5_1(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 24) {
         scale[i] = codes_half(b);
         offset[i] = codes_half(b + 2);
-        codes_halves(b + 8, q + 32 * i);
+        codes_nibbles(b + 8, q + 32 * i, 16);
         codes_fifth(b + 4, q + 32 * i);
     }
 }
@@ -83,8 +98,8 @@ static void codes_q8_0(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     (void)offset;
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 34) {
         scale[i] = codes_half(b);
-        for (int j = 0; j < 32; j++)
-            q[32 * i + (uint64_t)j] = b[2 + j] ^ 0x80;
+        for (uint64_t j = 0; j < 32; j += 16)
+            codes_put(q + 32 * i + j, codes_load(b + 2 + j) ^ 0x80);
     }
 }
 
@@ -108,10 +123,8 @@ LANE_INLINE void codes_k_scales(const uint8_t *b, float *scale, float *offset)
 LANE_INLINE void codes_k_nibbles(const uint8_t *p, uint8_t *q)
 {
     for (int k = 0; k < 4; k++)
-        for (int l = 0; l < 32; l++) {
-            q[64 * k + l] = p[32 * k + l] & 15;
-            q[64 * k + 32 + l] = p[32 * k + l] >> 4;
-        }
+        for (int l = 0; l < 32; l += 16)
+            codes_nibbles(p + 32 * k + l, q + 64 * k + l, 32);
 }
 
 static void codes_q4_k(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
@@ -129,11 +142,11 @@ static void codes_q5_k(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     for (uint64_t i = 0; i < in->cols / 256; i++, b += 176) {
         codes_k_scales(b, scale + 8 * i, offset + 8 * i);
         codes_k_nibbles(b + 48, q + 256 * i);
-        for (int k = 0; k < 8; k++)
-            for (int l = 0; l < 32; l++) {
-                uint8_t *c = q + 256 * i + 32 * k + l;
-                *c = (uint8_t)(*c | (b[16 + l] >> k & 1) << 4);
-            }
+        for (int l = 0; l < 32; l += 16) {
+            codes_16 high = codes_load(b + 16 + l);
+            for (uint8_t *c = q + 256 * i + l, *end = c + 256; c < end; c += 32, high >>= 1)
+                codes_put(c, codes_load(c) | (high & 1) << 4);
+        }
     }
 }
 
@@ -147,13 +160,15 @@ static void codes_q6_k(const struct pq_codes_in *in, uint8_t *q, float *scale, f
         for (int k = 0; k < 16; k++)
             scale[16 * i + (uint64_t)k] = d * (float)(int8_t)b[192 + k];
         for (int h = 0; h < 2; h++)
-            for (int l = 0; l < 32; l++) {
-                const uint8_t *low = b + 64 * h + l;
-                uint8_t high = b[128 + 32 * h + l], *c = q + 256 * i + 128 * h + l;
-                c[0] = (uint8_t)((low[0] & 15) | (high & 3) << 4);
-                c[32] = (uint8_t)((low[32] & 15) | (high >> 2 & 3) << 4);
-                c[64] = (uint8_t)(low[0] >> 4 | (high >> 4 & 3) << 4);
-                c[96] = (uint8_t)(low[32] >> 4 | (high >> 6) << 4);
+            for (int l = 0; l < 32; l += 16) {
+                const codes_16 high = codes_load(b + 128 + 32 * h + l);
+                const codes_16 low = codes_load(b + 64 * h + l),
+                               next = codes_load(b + 64 * h + 32 + l);
+                uint8_t *c = q + 256 * i + 128 * h + l;
+                codes_put(c, (low & 15) | (high & 3) << 4);
+                codes_put(c + 32, (next & 15) | (high >> 2 & 3) << 4);
+                codes_put(c + 64, low >> 4 | (high >> 4 & 3) << 4);
+                codes_put(c + 96, next >> 4 | high >> 6 << 4);
             }
     }
 }
@@ -197,19 +212,12 @@ static void codes_pairs(const struct pq_codes_in *in, uint8_t *q, float *scale, 
 {
     const uint8_t *p = in->part[0], flip = in->flip ? 0x88 : 0;
     codes_scales(in, scale, offset);
-    uint64_t i = 0;
-#if PQ_LANE_WIDTH >= 8
-    const __m128i low = _mm_set1_epi8(15), turn = _mm_set1_epi8((char)flip);
-    for (; i < in->cols / 2; i += 16) {
-        __m128i x = _mm_xor_si128(_mm_loadu_si128((const void *)(p + i)), turn);
-        __m128i even = _mm_and_si128(x, low), odd = _mm_and_si128(_mm_srli_epi16(x, 4), low);
-        _mm_storeu_si128((void *)(q + 2 * i), _mm_unpacklo_epi8(even, odd));
-        _mm_storeu_si128((void *)(q + 2 * i + 16), _mm_unpackhi_epi8(even, odd));
-    }
-#endif
-    for (; i < in->cols / 2; i++) {
-        q[2 * i] = (p[i] ^ flip) & 15;
-        q[2 * i + 1] = (uint8_t)(p[i] ^ flip) >> 4;
+    for (uint64_t i = 0; i < in->cols / 2; i += 16) {
+        codes_16 v = codes_load(p + i) ^ flip, even = v & 15, odd = v >> 4;
+        codes_put(q + 2 * i, __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
+                                                     5, 21, 6, 22, 7, 23));
+        codes_put(q + 2 * i + 16, __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27,
+                                                          12, 28, 13, 29, 14, 30, 15, 31));
     }
 }
 
@@ -217,8 +225,8 @@ static void codes_bytes(const struct pq_codes_in *in, uint8_t *q, float *scale, 
 {
     const uint8_t *p = in->part[0], flip = in->flip ? 0x80 : 0;
     codes_scales(in, scale, offset);
-    for (uint64_t i = 0; i < in->cols; i++)
-        q[i] = p[i] ^ flip;
+    for (uint64_t i = 0; i < in->cols; i += 16)
+        codes_put(q + i, codes_load(p + i) ^ flip);
 }
 
 #define PQ_ROWS_CODES                                                                           \
