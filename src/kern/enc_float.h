@@ -38,17 +38,10 @@ static void widen_bf16(const uint16_t *h, uint64_t n, float *x)
         x[i] = pq_bf16_to_f32(pq_le16(p + 2 * i));
 }
 
-/* A whole number of lanes goes through their halves, which need not be aligned either. */
 static void widen_f16(const uint16_t *h, uint64_t n, float *x)
 {
     const uint8_t *p = (const uint8_t *)h;
-    uint64_t i = 0;
-    for (; n - i >= PQ_LANES; i += PQ_LANES) {
-        uint16_t half[PQ_LANES];
-        memcpy(half, p + 2 * i, sizeof half);
-        v16_store(x + i, v16_from_f16(half));
-    }
-    for (; i < n; i++)
+    for (uint64_t i = 0; i < n; i++)
         x[i] = pq_f16_to_f32(pq_le16(p + 2 * i));
 }
 

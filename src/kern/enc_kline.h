@@ -232,7 +232,7 @@ static void enc_q2_k(const struct pq_encode_in *in, void *const part[])
     const struct kline_kind k = {16, 10, 3.0f, 15.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 84) {
-        struct kline_out o[2];
+        struct kline_out o[2] = {0};
         kline_blocks(k, &p, in, i, o);
         put_q2_k(o, out);
     }
@@ -272,7 +272,7 @@ static void enc_q4_k(const struct pq_encode_in *in, void *const part[])
     const struct kline_kind k = {32, 10, 15.0f, 63.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols;) {
-        struct kline_out o[2];
+        struct kline_out o[2] = {0};
         int supers = kline_blocks(k, &p, in, i, o);
         for (int h = 0; h < supers; h++, i += SUPER, out += 144)
             put_q4_k(o + h, out);
@@ -299,7 +299,7 @@ static void enc_q5_k(const struct pq_encode_in *in, void *const part[])
     const struct kline_kind k = {32, 12, 31.0f, 63.0f};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols;) {
-        struct kline_out o[2];
+        struct kline_out o[2] = {0};
         int supers = kline_blocks(k, &p, in, i, o);
         for (int h = 0; h < supers; h++, i += SUPER, out += 176)
             put_q5_k(o + h, out);

@@ -192,7 +192,7 @@ static void enc_q3_k(const struct pq_encode_in *in, void *const part[])
     const struct kscale_kind k = {16, PLACES, {-4.0f, 3.0f, false}, -32.0f, 31.0f, &kscale_far};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 110) {
-        struct kscale_out o[2];
+        struct kscale_out o[2] = {0};
         kscale_blocks(k, places, in, i, o);
         put_q3_k(o, out);
     }
@@ -226,7 +226,7 @@ static void enc_q6_k(const struct pq_encode_in *in, void *const part[])
     const struct kscale_kind k = {16, 10, {-32.0f, 31.0f, false}, -128.0f, 127.0f, &kscale_near};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols; i += SUPER, out += 210) {
-        struct kscale_out o[2];
+        struct kscale_out o[2] = {0};
         kscale_blocks(k, places, in, i, o);
         put_q6_k(o, out);
     }
@@ -251,7 +251,7 @@ static void enc_iq4_xs(const struct pq_encode_in *in, void *const part[])
     const struct kscale_kind k = {32, PLACES, {0.0f, 0.0f, true}, -32.0f, 31.0f, &kscale_far};
     uint8_t *out = part[0];
     for (uint64_t i = 0; i < in->cols;) {
-        struct kscale_out o[2];
+        struct kscale_out o[2] = {0};
         int supers = kscale_blocks(k, iq4_places, in, i, o);
         for (int h = 0; h < supers; h++, i += SUPER, out += 136)
             put_iq4_xs(o + h, out);

@@ -44,6 +44,16 @@ LANE_INLINE pq_reg reg_set(float x)
     return x;
 }
 
+LANE_INLINE pq_reg reg_load(const float *p)
+{
+    return *p;
+}
+
+LANE_INLINE void reg_store(float *p, pq_reg a)
+{
+    *p = a;
+}
+
 LANE_INLINE pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
 {
     return a < b ? x : y;
@@ -79,6 +89,16 @@ LANE_INLINE pq_reg reg_set(float x)
     return _mm512_set1_ps(x);
 }
 
+LANE_INLINE pq_reg reg_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+LANE_INLINE void reg_store(float *p, pq_reg a)
+{
+    _mm512_storeu_ps(p, a);
+}
+
 LANE_INLINE pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
@@ -98,6 +118,16 @@ LANE_INLINE pq_reg reg_set(float x)
     return _mm256_set1_ps(x);
 }
 
+LANE_INLINE pq_reg reg_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+
+LANE_INLINE void reg_store(float *p, pq_reg a)
+{
+    _mm256_storeu_ps(p, a);
+}
+
 LANE_INLINE pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
 {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
@@ -115,6 +145,16 @@ typedef float32x4_t pq_reg;
 LANE_INLINE pq_reg reg_set(float x)
 {
     return vdupq_n_f32(x);
+}
+
+LANE_INLINE pq_reg reg_load(const float *p)
+{
+    return vld1q_f32(p);
+}
+
+LANE_INLINE void reg_store(float *p, pq_reg a)
+{
+    vst1q_f32(p, a);
 }
 
 LANE_INLINE pq_reg reg_if_less(pq_reg a, pq_reg b, pq_reg x, pq_reg y)
@@ -200,16 +240,20 @@ LANE_INLINE pq_v16 v16_set(float x)
     return v;
 }
 
+/* Register by register: compilers copy a whole pq_v16 in smaller pieces, for whose stores a load of
+ * a register has to wait. */
 LANE_INLINE pq_v16 v16_load(const float *p)
 {
     pq_v16 v;
-    memcpy(&v, p, sizeof v);
+    for (int i = 0; i < PQ_REGS; i++)
+        v.r[i] = reg_load(p + i * PQ_LANE_WIDTH);
     return v;
 }
 
 LANE_INLINE void v16_store(float *p, pq_v16 a)
 {
-    memcpy(p, &a, sizeof a);
+    for (int i = 0; i < PQ_REGS; i++)
+        reg_store(p + i * PQ_LANE_WIDTH, a.r[i]);
 }
 
 /* a < b ? x : y, lane by lane */
