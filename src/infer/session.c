@@ -86,6 +86,8 @@ static int configure(struct pq_session *s, const struct pq_session_setup *setup,
                        s->model->path, s->context, limit);
     s->batch = s->batch < s->context ? s->batch : s->context;
     s->engine.fast = setup->fast;
+    s->on_inputs = setup->on_inputs;
+    s->inputs_ctx = setup->ctx;
     s->engine.kern = pq_kern_best(NULL);
     s->engine.compute = pq_compute_best(setup->cpu);
     if (!s->engine.compute)
@@ -189,25 +191,47 @@ static void passes(struct pq_session *s, uint64_t at, uint64_t from, float *all)
         memcpy(s->logits, all + (end - 1 - from) * vocab, (size_t)vocab * sizeof *all);
 }
 
-int pq_session_read(struct pq_session *s, const uint32_t *id, size_t n, float *all,
-                    struct pq_err *e)
+/* Puts n more tokens, checked, behind those read. */
+static int append(struct pq_session *s, const uint32_t *id, size_t n, struct pq_err *e)
 {
-    const size_t before = s->ids.n;
     int rc = check(s, id, n, e);
     if (rc >= 0)
-        rc = pq_cache_room(s, before + n, e);
+        rc = pq_cache_room(s, s->ids.n + n, e);
     if (rc < 0)
         return rc;
     if (!pq_ids_room(&s->ids, n))
         return pq_fail(e, PQ_ENOMEM, "%s: out of memory for %zu tokens", s->model->path, n);
-    memcpy(s->ids.id + before, id, n * sizeof *id);
-    s->ids.n = before + n;
+    memcpy(s->ids.id + s->ids.n, id, n * sizeof *id);
+    s->ids.n += n;
+    return PQ_OK;
+}
+
+int pq_session_read(struct pq_session *s, const uint32_t *id, size_t n, float *all,
+                    struct pq_err *e)
+{
+    const size_t before = s->ids.n;
+    int rc = append(s, id, n, e);
+    if (rc < 0)
+        return rc;
     size_t at = before;
     if (pq_rope_is_long(s->hp, before + n) != s->long_rope) {
         pq_rope_begin(s, !s->long_rope);
         at = 0; /* what is kept was computed with the other factors */
     }
     passes(s, at, before, all);
+    return PQ_OK;
+}
+
+int pq_session_embed(struct pq_session *s, const uint32_t *id, size_t n, float *h, struct pq_err *e)
+{
+    s->ids.n = 0;
+    int rc = append(s, id, n, e);
+    if (rc < 0)
+        return rc;
+    if (pq_rope_is_long(s->hp, n) != s->long_rope)
+        pq_rope_begin(s, !s->long_rope);
+    pq_pass_embed(s, n, h);
+    s->ids.n = 0; /* their keys and values are not in the cache */
     return PQ_OK;
 }
 

@@ -6,12 +6,22 @@
 #ifndef PQ_INFER_SESSION_H
 #define PQ_INFER_SESSION_H
 
+#include "base/pool.h"
 #include "container/model.h"
 #include "kern/compute.h"
 
 struct pq_session;
 
 enum pq_kv { PQ_KV_F16, PQ_KV_F32 };
+
+/* What goes into the product with a weight: n rows of weight->cols floats, `step` apart, in the
+ * order of the text. Whoever looks may use the pool until it returns. */
+struct pq_inputs {
+    const struct pq_tensor *weight;
+    const float *x;
+    uint64_t step, n;
+    struct pq_pool *pool;
+};
 
 struct pq_session_setup {
     uint32_t context; /* most tokens; 0 = the model's limit */
@@ -20,6 +30,9 @@ struct pq_session_setup {
     const char *cpu;  /* cap of the kernels' level; NULL = none */
     bool fast;        /* quantized layers take activations rounded to 8 bits, as the runtimes do */
     uint32_t batch;   /* tokens of a prompt computed at once; 0 = usual */
+    /* Called before every product, in the same order whatever the threads; NULL: nobody looks. */
+    void (*on_inputs)(void *ctx, const struct pq_inputs *in);
+    void *ctx;
 };
 
 /* Borrows the model, which must outlive it. */
@@ -40,6 +53,14 @@ const uint32_t *pq_session_ids(const struct pq_session *s);
 int pq_session_read(struct pq_session *s, const uint32_t *id, size_t n, float *all,
                     struct pq_err *e) PQ_MUST_CHECK;
 const float *pq_session_logits(const struct pq_session *s); /* [vocabulary] */
+
+/* The same pass a layer at a time, for one text of n tokens from its beginning: h [n][hidden] is
+ * what goes from layer to layer. After the last layer, pq_session_outputs shows what goes into the
+ * head without computing it. The session reads nothing else meanwhile. */
+int pq_session_embed(struct pq_session *s, const uint32_t *id, size_t n, float *h,
+                     struct pq_err *e) PQ_MUST_CHECK;
+void pq_session_layer(struct pq_session *s, uint32_t layer, size_t n, float *h);
+void pq_session_outputs(struct pq_session *s, size_t n, const float *h);
 
 /* Forgets all but the first n tokens. */
 void pq_session_keep(struct pq_session *s, size_t n);

@@ -49,6 +49,8 @@ struct pq_session {
     uint64_t up_step;
     float *logits;
     float *attention; /* of all workers */
+    void (*on_inputs)(void *ctx, const struct pq_inputs *in);
+    void *inputs_ctx;
 };
 
 int pq_session_bind(struct pq_session *s, struct pq_err *e); /* layers from the network */
@@ -71,5 +73,6 @@ uint64_t pq_attention_floats(const struct pq_session *s); /* a worker's memory *
 
 /* n <= batch tokens of s->ids from `first` on; logits of the last `n_logits` into `logits`. */
 void pq_pass(struct pq_session *s, uint64_t first, uint64_t n, uint64_t n_logits, float *logits);
+void pq_pass_embed(struct pq_session *s, uint64_t n, float *h); /* of s->ids, all n */
 
 #endif
