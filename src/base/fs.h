@@ -47,6 +47,17 @@ void pq_out_flush_hint(const struct pq_out *o, uint64_t at, uint64_t n); /* star
 int pq_out_sync(const struct pq_out *o, struct pq_err *e);
 int pq_out_close(struct pq_out *o, struct pq_err *e);
 
+/* The same, growing beside its final name (path.part) until it is finished. Abandoning does nothing
+ * to one that was finished or is all zeros. */
+struct pq_whole {
+    struct pq_out out;
+    char *part;
+    const char *path; /* borrowed */
+};
+int pq_whole_create(struct pq_whole *w, const char *path, uint64_t size, struct pq_err *e);
+int pq_whole_finish(struct pq_whole *w, struct pq_err *e);
+void pq_whole_abandon(struct pq_whole *w);
+
 /* Test hook: the n-th write from now on (and all after) fails with ENOSPC; 0 = off.
  * With `short_by_one`, writes first transfer one byte less than asked, as the system may. */
 void pq_out_fail_after(unsigned long n, bool short_writes);

@@ -7,16 +7,12 @@
 #include "base/num.h"
 #include "base/pool.h"
 #include "base/sys.h"
-#include "tok/tokenizer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 /* Positions whose logits are in memory at once: with 200 k tokens 51 MB. */
 #define BATCH 64
-
-#define USUAL_WINDOW 512
-#define MAX_TEXT (1u << 30)
 
 /* A model that predicts. */
 struct side {
@@ -31,9 +27,8 @@ struct run {
     struct pq_logits_file saved;
     struct pq_logits_out save;
     struct pq_pool *pool;
-    struct pq_ids ids;
-    uint32_t window, first; /* the first position whose prediction counts */
-    uint64_t windows;
+    struct pq_windows text;
+    uint32_t first; /* the first position of a window whose prediction counts */
     struct pq_tally tally;
     double began;
 };
@@ -50,16 +45,11 @@ static int open_side(struct run *r, struct side *d, const char *path, struct pq_
     int rc = pq_model_load(&d->m, path, e);
     if (rc < 0)
         return rc;
-    const uint32_t limit = d->m->net.hp.max_position;
-    if (!r->window)
-        r->window = r->set->window         ? (uint32_t)r->set->window
-                    : limit < USUAL_WINDOW ? limit
-                                           : USUAL_WINDOW;
-    if (r->window > limit || r->window < 4)
-        return pq_fail(e, PQ_EINVAL, "%s: a window of %u tokens: expected 4 to %u", path, r->window,
-                       limit);
+    rc = pq_windows_size(&r->text.size, r->set->window, d->m, e);
+    if (rc < 0)
+        return rc;
     /* All that a window holds stays in single precision: the file is measured, not the cache. */
-    const struct pq_session_setup setup = {.context = r->window,
+    const struct pq_session_setup setup = {.context = r->text.size,
                                            .threads = r->set->threads,
                                            .kv = PQ_KV_F32,
                                            .cpu = r->set->cpu_level};
@@ -98,36 +88,15 @@ static int open_reference(struct run *r, struct pq_err *e)
 
 /* ---- text ---- */
 
-static int read_text(struct run *r, struct pq_tokenizer *t, struct pq_err *e)
+static int cut(struct run *r, const struct pq_tokenizer *t, struct pq_err *e)
 {
-    char *data = NULL;
-    size_t size;
-    int rc = pq_file_read(r->set->text, MAX_TEXT, &data, &size, e);
-    if (rc >= 0)
-        rc = pq_tokenizer_encode(t, data, size, PQ_ENCODE_ENDS | PQ_ENCODE_PLAIN_SPECIAL, &r->ids,
-                                 e);
-    pq_free(data);
-    return rc;
-}
-
-/* Cuts the text into windows; each begins as a text begins. */
-static int cut(struct run *r, struct pq_err *e)
-{
-    const struct pq_vocab *v = &r->model.m->vocab;
-    r->windows = r->ids.n / r->window;
-    if (r->set->max_windows && r->windows > r->set->max_windows)
-        r->windows = r->set->max_windows;
-    if (!r->windows)
-        return pq_fail(e, PQ_EINVAL,
-                       "%s: %zu tokens do not fill one window of %u: take a longer text or a "
-                       "smaller --window",
-                       r->set->text, r->ids.n, r->window);
-    for (uint64_t w = 0; v->add_bos && v->bos >= 0 && w < r->windows; w++)
-        r->ids.id[w * r->window] = (uint32_t)v->bos;
-    r->first = r->set->whole ? 0 : r->window / 2;
-    r->tally.per_window = r->window - 1 - r->first;
+    int rc = pq_windows_read(&r->text, t, r->model.m, r->set->text, r->set->max_windows, e);
+    if (rc < 0)
+        return rc;
+    r->first = r->set->whole ? 0 : r->text.size / 2;
+    r->tally.per_window = r->text.size - 1 - r->first;
     r->tally.score =
-        (struct pq_score *)pq_calloc(r->windows * r->tally.per_window, sizeof *r->tally.score);
+        (struct pq_score *)pq_calloc(r->text.n * r->tally.per_window, sizeof *r->tally.score);
     return r->tally.score ? PQ_OK : no_memory(e);
 }
 
@@ -135,11 +104,11 @@ static int cut(struct run *r, struct pq_err *e)
 static int count_text(struct run *r, const struct pq_tokenizer *t, struct pq_err *e)
 {
     int rc = PQ_OK;
-    for (uint64_t w = 0; rc >= 0 && w < r->windows; w++) {
+    for (uint64_t w = 0; rc >= 0 && w < r->text.n; w++) {
         struct pq_buf text = {0};
         bool inside = false;
-        rc = pq_tokenizer_decode(t, r->ids.id + w * r->window + r->first + 1, r->tally.per_window,
-                                 0, &text, e);
+        rc = pq_tokenizer_decode(t, r->text.ids.id + w * r->text.size + r->first + 1,
+                                 r->tally.per_window, 0, &text, e);
         r->tally.bytes += text.len;
         for (size_t i = 0; i < text.len; i++) {
             const bool space = text.data[i] == ' ' || (text.data[i] >= 9 && text.data[i] <= 13);
@@ -158,8 +127,7 @@ static int prepare_text(struct run *r, struct pq_err *e)
     if (!r->model.m->has_vocab)
         return pq_fail(e, PQ_EINVAL, "%s: the model has no tokenizer", r->set->model);
     PQ_TRY(pq_tokenizer_new(&t, &r->model.m->vocab, e));
-    PQ_TRY(read_text(r, t, e));
-    PQ_TRY(cut(r, e));
+    PQ_TRY(cut(r, t, e));
     PQ_TRY(count_text(r, t, e));
 out:
     pq_tokenizer_free(t);
@@ -170,10 +138,11 @@ static struct pq_logits_head head_of(const struct run *r)
 {
     return (struct pq_logits_head){
         .vocab = r->model.m->net.hp.vocab,
-        .window = r->window,
+        .window = r->text.size,
         .per_window = (uint32_t)r->tally.per_window,
-        .windows = r->windows,
-        .text_hash = pq_hash(r->ids.id, r->windows * r->window * sizeof *r->ids.id, r->window)};
+        .windows = r->text.n,
+        .text_hash = pq_hash(r->text.ids.id, r->text.n * r->text.size * sizeof *r->text.ids.id,
+                             r->text.size)};
 }
 
 static int check_saved(const struct run *r, struct pq_err *e)
@@ -250,8 +219,7 @@ static int progress(const struct run *r, uint64_t windows_done, struct pq_err *e
     if (r->tally.with_reference && k > 0)
         snprintf(so_far + k, sizeof so_far - (size_t)k, ", KL divergence %.6f",
                  pq_tally_kld(&r->tally, n));
-    const struct pq_progress p = {"evaluate", so_far, windows_done, r->windows,
-                                  pq_now() - r->began};
+    const struct pq_progress p = {"evaluate", so_far, windows_done, r->text.n, pq_now() - r->began};
     return r->set->progress(r->set->progress_ctx, &p)
                ? pq_fail(e, PQ_ECANCELLED, "stopped on request")
                : PQ_OK;
@@ -260,7 +228,7 @@ static int progress(const struct run *r, uint64_t windows_done, struct pq_err *e
 static int one_window(struct run *r, uint64_t w, struct pq_err *e)
 {
     int rc = PQ_OK;
-    const uint32_t *id = r->ids.id + w * r->window, last = r->window - 1;
+    const uint32_t *id = r->text.ids.id + w * r->text.size, last = r->text.size - 1;
     pq_session_keep(r->model.s, 0);
     if (r->ref.s)
         pq_session_keep(r->ref.s, 0);
@@ -271,7 +239,7 @@ static int one_window(struct run *r, uint64_t w, struct pq_err *e)
         struct batch b = {r, w, at, id};
         PQ_TRY(read_both(r, id + at, n, true, e));
         pq_pool_each(r->pool, n, score_one, &b);
-        if (r->save.part)
+        if (r->save.file.part)
             PQ_TRY(save_batch(r, &b, n, e));
     }
     r->tally.n = (w + 1) * r->tally.per_window;
@@ -301,10 +269,10 @@ static int evaluate(struct run *r, struct pq_err *e)
         PQ_TRY(pq_logits_create(&r->save, s->save_logits, &head, e));
     }
     PQ_TRY(pq_pool_new(&r->pool, s->threads, e));
-    for (uint64_t w = 0; w < r->windows; w++)
+    for (uint64_t w = 0; w < r->text.n; w++)
         PQ_TRY(one_window(r, w, e));
-    if (r->save.part)
-        PQ_TRY(pq_logits_finish(&r->save, e));
+    if (r->save.file.part)
+        PQ_TRY(pq_whole_finish(&r->save.file, e));
 out:
     return rc;
 }
@@ -319,8 +287,8 @@ static int report(const struct run *r, json_t **out, struct pq_err *e)
     json_object_set_new(j, "model_bytes", json_integer((json_int_t)r->model.m->ckpt->file_bytes));
     json_object_set_new(j, "reference", s->reference ? json_string(s->reference) : json_null());
     json_object_set_new(j, "text", json_string(s->text));
-    json_object_set_new(j, "text_tokens", json_integer((json_int_t)r->ids.n));
-    json_object_set_new(j, "window", json_integer(r->window));
+    json_object_set_new(j, "text_tokens", json_integer((json_int_t)r->text.ids.n));
+    json_object_set_new(j, "window", json_integer(r->text.size));
     json_object_set_new(j, "scored", json_string(s->whole ? "whole" : "second half"));
     json_object_set_new(j, "seconds", json_real(pq_now() - r->began));
     *out = j;
@@ -329,17 +297,17 @@ static int report(const struct run *r, json_t **out, struct pq_err *e)
 
 int pq_eval_model(json_t **out, const struct pq_eval_options *s, struct pq_err *e)
 {
-    struct run r = {.set = s, .save = {.out = {.fd = -1}}, .began = pq_now()};
+    struct run r = {.set = s, .began = pq_now()};
     *out = NULL;
     int rc = evaluate(&r, e);
     if (rc >= 0)
         rc = report(&r, out, e);
-    pq_logits_abandon(&r.save);
+    pq_whole_abandon(&r.save.file);
     pq_logits_close(&r.saved);
     close_side(&r.model);
     close_side(&r.ref);
     pq_pool_free(r.pool);
-    pq_ids_free(&r.ids);
+    pq_windows_free(&r.text);
     pq_free(r.tally.score);
     return rc;
 }

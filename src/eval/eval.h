@@ -7,11 +7,28 @@
 #define PQ_EVAL_EVAL_H
 
 #include "infer/session.h"
+#include "tok/tokenizer.h"
 
 /* The document of docs/json.md. Windows are those of llama-perplexity: the text (with the
  * tokenizer's beginning) cut into runs of `window` tokens, each read from nothing, its first token
  * the beginning of a text where the tokenizer has one. */
 int pq_eval_model(json_t **out, const struct pq_eval_options *s, struct pq_err *e) PQ_MUST_CHECK;
+
+/* ---- windows.c: a text as runs of tokens, each read from nothing ---- */
+
+struct pq_windows {
+    struct pq_ids ids; /* of the whole text; window w begins at id[w * size] */
+    uint32_t size;
+    uint64_t n;
+};
+/* Tokens of a window: what was asked for, or the usual number as far as the model takes it. */
+int pq_windows_size(uint32_t *size, int wanted, const struct pq_model *m,
+                    struct pq_err *e) PQ_MUST_CHECK;
+/* Cuts the text of a file, its first token the beginning of a text where the tokenizer has one;
+ * at most max windows (0 = all). w->size is set before. */
+int pq_windows_read(struct pq_windows *w, const struct pq_tokenizer *t, const struct pq_model *m,
+                    const char *path, uint64_t max, struct pq_err *e) PQ_MUST_CHECK;
+void pq_windows_free(struct pq_windows *w);
 
 /* ---- tally.c: one predicted token after the other ---- */
 
@@ -59,15 +76,11 @@ void pq_logits_close(struct pq_logits_file *f);
 
 struct pq_logits_out {
     struct pq_logits_head head;
-    struct pq_out out;
-    char *part; /* path while it grows */
-    const char *path;
+    struct pq_whole file; /* to be finished or abandoned */
 };
 int pq_logits_create(struct pq_logits_out *f, const char *path, const struct pq_logits_head *head,
                      struct pq_err *e) PQ_MUST_CHECK;
 int pq_logits_put(struct pq_logits_out *f, uint64_t position, const float *row,
                   struct pq_err *e) PQ_MUST_CHECK;
-int pq_logits_finish(struct pq_logits_out *f, struct pq_err *e) PQ_MUST_CHECK;
-void pq_logits_abandon(struct pq_logits_out *f); /* does nothing after finish */
 
 #endif

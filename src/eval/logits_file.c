@@ -92,29 +92,18 @@ static int put_head(struct pq_logits_out *f, struct pq_err *e)
     pq_put_le32(b + 28, (uint32_t)(h->windows >> 32));
     pq_put_le32(b + 32, (uint32_t)h->text_hash);
     pq_put_le32(b + 36, (uint32_t)(h->text_hash >> 32));
-    return pq_out_put(&f->out, b, sizeof b, 0, e);
+    return pq_out_put(&f->file.out, b, sizeof b, 0, e);
 }
 
 int pq_logits_create(struct pq_logits_out *f, const char *path, const struct pq_logits_head *head,
                      struct pq_err *e)
 {
-    int rc = PQ_OK;
     uint64_t bytes;
-    struct pq_buf name = {0};
-    *f = (struct pq_logits_out){.head = *head, .out = {.fd = -1}, .path = path};
+    *f = (struct pq_logits_out){.head = *head};
     if (!file_bytes(head, &bytes))
         return pq_fail(e, PQ_EINVAL, "%s: so many predictions do not fit a file", path);
-    pq_buf_printf(&name, "%s.part", path);
-    pq_buf_u8(&name, 0);
-    PQ_TRY(pq_buf_check(&name, e));
-    f->part = (char *)name.data;
-    PQ_TRY(pq_tree_remove(f->part, e));
-    PQ_TRY(pq_out_create(&f->out, f->part, bytes, e));
-    PQ_TRY(put_head(f, e));
-out:
-    if (!f->part)
-        pq_buf_free(&name);
-    return rc;
+    int rc = pq_whole_create(&f->file, path, bytes, e);
+    return rc < 0 ? rc : put_head(f, e);
 }
 
 int pq_logits_put(struct pq_logits_out *f, uint64_t position, const float *row, struct pq_err *e)
@@ -126,31 +115,8 @@ int pq_logits_put(struct pq_logits_out *f, uint64_t position, const float *row, 
         const uint32_t n = f->head.vocab - i < STEP ? f->head.vocab - i : STEP;
         for (uint32_t k = 0; k < n; k++)
             pq_put_le32(b + 4 * k, pq_f32_bits(row[i + k]));
-        rc = pq_out_put(&f->out, b, 4 * (size_t)n, row_at(&f->head, position) + 4 * (uint64_t)i, e);
+        rc = pq_out_put(&f->file.out, b, 4 * (size_t)n,
+                        row_at(&f->head, position) + 4 * (uint64_t)i, e);
     }
     return rc;
-}
-
-int pq_logits_finish(struct pq_logits_out *f, struct pq_err *e)
-{
-    int rc = PQ_OK;
-    PQ_TRY(pq_out_sync(&f->out, e));
-    PQ_TRY(pq_out_close(&f->out, e));
-    PQ_TRY(pq_path_replace(f->part, f->path, e));
-    pq_free(f->part);
-    *f = (struct pq_logits_out){.out = {.fd = -1}};
-out:
-    return rc;
-}
-
-void pq_logits_abandon(struct pq_logits_out *f)
-{
-    struct pq_err ignored;
-    if (!f->part)
-        return;
-    if (f->out.fd >= 0)
-        (void)pq_out_close(&f->out, &ignored);
-    (void)pq_tree_remove(f->part, &ignored);
-    pq_free(f->part);
-    *f = (struct pq_logits_out){.out = {.fd = -1}};
 }
