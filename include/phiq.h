@@ -130,6 +130,26 @@ PQ_API void pq_eval_options_default(struct pq_eval_options *o);
  * divergence from it, top-1 agreement and flips, as JSON. */
 PQ_API PQ_MUST_CHECK int pq_eval(const struct pq_eval_options *o, char **json, struct pq_err *e);
 
+/* Strings may be NULL where said. Set with pq_calibrate_options_default first. */
+struct pq_calibrate_options {
+    size_t struct_size;    /* sizeof of this struct, set by the default call */
+    const char *model;     /* file or folder, best the unquantized one */
+    const char *text;      /* file of text like the one that the model will see */
+    const char *out;       /* file that is written: llama.cpp's importance matrix in GGUF form */
+    int window;            /* tokens read at once from nothing; 0 = 512 or the model's limit */
+    uint64_t max_windows;  /* 0 = the whole text */
+    int threads;           /* 0 = all CPUs; the file does not depend on it */
+    const char *cpu_level; /* cap of the kernels: "c", "avx2", ... */
+    pq_progress_fn *progress;
+    void *progress_ctx;
+};
+PQ_API void pq_calibrate_options_default(struct pq_calibrate_options *o);
+
+/* Measures what goes into the model's matrices on a text, for pq_quantize's imatrix (and
+ * llama-quantize's); *json receives what was done. */
+PQ_API PQ_MUST_CHECK int pq_calibrate(const struct pq_calibrate_options *o, char **json,
+                                      struct pq_err *e);
+
 /* Tokens of a text, or, with `chat`, of a conversation (JSON: a list of messages, or an object with
  * "messages" and whatever else the template uses) through the model's chat template or the one of
  * this name; NULL: the model's own. */

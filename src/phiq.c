@@ -1,7 +1,7 @@
 /* The public calls: thin wrappers that turn documents into strings. SPDX-License-Identifier: MIT */
 #include "phiq.h"
 
-#include "eval/eval.h"
+#include "eval/calibrate.h"
 #include "inspect/inspect.h"
 
 #include <stdlib.h>
@@ -104,6 +104,24 @@ int pq_eval(const struct pq_eval_options *o, char **json, struct pq_err *e)
                        "options of %zu bytes, expected %zu: set them with pq_eval_options_default",
                        o->struct_size, sizeof *o);
     int rc = pq_eval_model(&doc, o, e);
+    return rc < 0 ? rc : to_string(doc, json, e);
+}
+
+void pq_calibrate_options_default(struct pq_calibrate_options *o)
+{
+    *o = (struct pq_calibrate_options){.struct_size = sizeof *o};
+}
+
+int pq_calibrate(const struct pq_calibrate_options *o, char **json, struct pq_err *e)
+{
+    json_t *doc;
+    *json = NULL;
+    if (o->struct_size != sizeof *o)
+        return pq_fail(e, PQ_EINVAL,
+                       "options of %zu bytes, expected %zu: set them with "
+                       "pq_calibrate_options_default",
+                       o->struct_size, sizeof *o);
+    int rc = pq_calibrate_model(&doc, o, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
 

@@ -109,10 +109,29 @@ int pq_choose(const struct pq_container *c, const struct pq_model *m, const stru
  * the file has none). Values are mean squared inputs. */
 struct pq_imatrix {
     const float **importance;
-    uint32_t n_entries, n_chunks;
+    uint32_t n_entries, n_chunks, chunk_size;
     const char *dataset;
 };
 int pq_imatrix_load(struct pq_imatrix *im, struct pq_arena *a, const char *path,
                     const struct pq_network *net, struct pq_err *e) PQ_MUST_CHECK;
+
+/* One being written, tensor by tensor in any order. Begin with zeros; finish or abandon it. */
+struct pq_imatrix_out {
+    struct pq_whole file;
+    struct pq_arena arena;
+    struct pq_imatrix_plan *plan;
+    uint64_t data_at;
+};
+/* Is it in the file: does it multiply activations? Every matrix, the embedding if it is the head.
+ */
+bool pq_imatrix_has(const struct pq_network *net, size_t tensor);
+/* `about` gives dataset, n_chunks and chunk_size. */
+int pq_imatrix_create(struct pq_imatrix_out *o, const char *path, const struct pq_network *net,
+                      const struct pq_imatrix *about, struct pq_err *e) PQ_MUST_CHECK;
+/* Sums of squared inputs [cols] over `rows` rows. */
+int pq_imatrix_put(const struct pq_imatrix_out *o, size_t tensor, const double *sum2, uint64_t rows,
+                   struct pq_err *e) PQ_MUST_CHECK;
+int pq_imatrix_finish(struct pq_imatrix_out *o, struct pq_err *e) PQ_MUST_CHECK;
+void pq_imatrix_abandon(struct pq_imatrix_out *o);
 
 #endif
