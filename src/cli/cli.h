@@ -29,7 +29,7 @@ struct pq_args {
     const char *kv;
     struct pq_list rule, stop;
     double temperature, top_p, min_p, repeat_penalty;
-    uint64_t top_k, seed, max_tokens, context_size, batch;
+    uint64_t top_k, seed, max_tokens, context_size, prompt_tokens, repeats;
     uint64_t split, ram, tokens;
     uint64_t threads;
     int group_size;
@@ -124,6 +124,7 @@ bool pq_interrupted(void);
 int pq_print_json(json_t *doc, struct pq_err *e);
 
 int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_bench(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_run(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_info(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_plan(const struct pq_args *a, struct pq_err *e);

@@ -76,6 +76,13 @@ const struct pq_verb pq_verbs[] = {
      "  phiq run ./phi-4 --chat '[{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]'\n"
      "  phiq run out/gguf/phi-4-Q4_K_M.gguf --file letter.txt --temperature 0.8 --top-p 0.95\n",
      1, 1, pq_cmd_run},
+    {"bench", "PATH [options]", "how fast a model reads a prompt and generates",
+     "Tokens a second, and what that is of the speed at which this machine reads the weights when "
+     "it\n"
+     "does nothing else, measured before and after every repeat.\n"
+     "\n"
+     "  phiq bench out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf -p 512 -n 128\n",
+     1, 1, pq_cmd_bench},
     {"help", "[VERB | schemes | devices | exit-codes]", "explain a verb or a topic", "", 0, 1,
      pq_cmd_help},
     {"completion", "bash|zsh|fish", "print a completion script for a shell",

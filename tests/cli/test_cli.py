@@ -84,6 +84,17 @@ class Cli(unittest.TestCase):
         self.assertEqual(some[0], some[1])
         self.assertNotEqual(some[0], some[2])
 
+    def test_bench(self):
+        r = json.loads(self.ok("bench", SAMPLE, "-p", 32, "-n", 4, "-r", 2, "-j", 2, "--json"))
+        self.assertEqual([r[k] for k in ("prompt_tokens", "generated_tokens", "repeats", "threads")],
+                         [32, 4, 2, 2])
+        self.assertGreater(r["token_bytes"], 10e6)
+        for key in ("prompt_tokens_per_second", "tokens_per_second", "bandwidth_bytes_per_second"):
+            self.assertTrue(0 < r[key]["min"] <= r[key]["median"] <= r[key]["max"], key)
+        self.assertIn("share of it", self.ok("bench", SAMPLE, "-p", 8, "-n", 2, "-r", 1))
+        self.fails("usage", "expected 1 to", "bench", SAMPLE, "-p", 1000000)
+        self.fails("usage", "expected 1 to 64", "bench", SAMPLE, "-r", 65)
+
     def test_run_refuses(self):
         self.fails("usage", "expected f16 or f32", "run", SAMPLE, "-p", "x", "--kv", "q3")
         self.fails("usage", "only one of them", "run", SAMPLE, "-p", "x", "--file", "y")
