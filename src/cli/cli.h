@@ -129,6 +129,7 @@ int pq_cmd_run(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_info(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_plan(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_schemes(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_calibrate(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_eval(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_compare(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_tokenize(const struct pq_args *a, struct pq_err *e);

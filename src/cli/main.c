@@ -37,6 +37,16 @@ const struct pq_verb pq_verbs[] = {
      "\n"
      "  phiq compare ./Phi-3.5-mini-instruct out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf\n",
      2, 2, pq_cmd_compare},
+    {"calibrate", "CHECKPOINT --text FILE -o FILE [options]",
+     "measure what matters to a model on a text, for quantize --imatrix",
+     "Reads the text in windows, a layer at a time, and sums the squared inputs of every column "
+     "of\n"
+     "every matrix. The file is llama.cpp's importance matrix in GGUF form: phiq quantize and\n"
+     "llama-quantize take it with --imatrix, for any container, scheme and size of group.\n"
+     "\n"
+     "  phiq calibrate ./Phi-3.5-mini-instruct --text calibration.txt -o phi-3.5.imatrix.gguf\n"
+     "  phiq quantize ./Phi-3.5-mini-instruct --imatrix phi-3.5.imatrix.gguf -o out\n",
+     1, 1, pq_cmd_calibrate},
     {"eval", "MODEL --text FILE [options]",
      "perplexity, and how far predictions are from a reference",
      "Reads the text in windows with phiq's own forward pass over the file that was written, by\n"

@@ -79,8 +79,10 @@ class Phi:
     def __init__(self, config, weights):
         self.c = Config(config)
         self.w = {k: np.asarray(v, np.float64) for k, v in weights.items()}
+        self.inputs = {}  # of the linears, as of the last call of logits
 
     def _linear(self, x, name):
+        self.inputs[f"{name}.weight"] = x
         y = x @ self.w[f"{name}.weight"].T
         bias = self.w.get(f"{name}.bias")
         return y if bias is None else y + bias
@@ -152,6 +154,7 @@ class Phi:
             h = self._layer(h, f"model.layers.{i}", angles, mask)
         h = self._norm(h, "model.norm" if self.c.phi3 else "model.final_layernorm")
         if self.c.tied:
+            self.inputs["model.embed_tokens.weight"] = h
             return h @ self.w["model.embed_tokens.weight"].T
         return self._linear(h, "lm_head")
 
