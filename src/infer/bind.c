@@ -36,8 +36,11 @@ static const float *vector(struct binder *b, enum pq_role role, int layer)
 static struct pq_linear matrix(struct binder *b, enum pq_role role, enum pq_role bias, int layer)
 {
     struct pq_linear l = {.w = find(b->s, role, layer)};
-    if (l.w)
+    if (l.w) {
         l.code = pq_code_rule_of(l.w);
+        for (int i = 0; i < PQ_MAX_PARTS; i++)
+            l.part_bytes[i] = pq_scheme_part_bytes(l.w->slice[0].view.scheme, l.w->cols, i);
+    }
     if (l.w && bias != PQ_ROLES)
         l.bias = vector(b, bias, layer);
     return l;

@@ -12,6 +12,7 @@ enum { FEW = 3 }; /* tokens for which turning round does not pay */
 struct job {
     const struct pq_product *p;
     struct pq_strip shape; /* without memory */
+    uint64_t rows_at_once;
 };
 
 static struct pq_strip shape_of(const struct pq_product *p)
@@ -71,36 +72,63 @@ static void round_panel(void *ctx, uint64_t panel, int worker)
 
 /* ---- strips ---- */
 
-static void spread_row(const struct job *j, uint64_t row, struct pq_strip *s, uint64_t at)
+/* The parts of a row. */
+static struct pq_codes_in stored_row(const struct pq_linear *l, uint64_t row)
 {
-    const struct pq_linear *l = j->p->linear;
     struct pq_codes_in in = l->code.in;
     uint64_t left;
     const struct pq_slice *slice = pq_linear_slice(l->w, &row, &left);
     for (int i = 0; i < PQ_MAX_PARTS; i++)
         if (slice->view.part[i])
-            in.part[i] = slice->view.part[i] +
-                         row * pq_scheme_part_bytes(slice->view.scheme, slice->view.cols, i);
-    const uint64_t groups = s->step / s->group;
-    j->p->engine->compute->spread[l->code.type](&in, s->q + at * s->step, s->scale + at * groups,
-                                                s->offset + at * groups);
+            in.part[i] = slice->view.part[i] + row * l->part_bytes[i];
+    return in;
 }
 
-static void strip(void *ctx, uint64_t item, int worker)
+static void spread(const struct job *j, const struct pq_codes_in *in, uint64_t rows,
+                   struct pq_strip *s, int worker)
 {
-    const struct job *j = (const struct job *)ctx;
+    const struct pq_engine *g = j->p->engine;
+    const uint64_t groups = s->step / s->group;
+    s->q = g->strip[worker].q;
+    s->scale = g->strip[worker].scale;
+    s->offset = g->strip[worker].offset;
+    for (uint64_t r = 0; r < rows; r++)
+        g->compute->spread[j->p->linear->code.type](&in[r], s->q + r * s->step,
+                                                    s->scale + r * groups, s->offset + r * groups);
+}
+
+/* Rows from r0 on, one token: where they lie if the kernels can. */
+static void one_token(const struct job *j, uint64_t r0, uint64_t rows, int worker)
+{
     const struct pq_product *p = j->p;
     const struct pq_compute *c = p->engine->compute;
-    const struct pq_tile *tile = &p->engine->tile[worker];
-    const uint64_t r0 = item * PQ_STRIP_ROWS, left = p->linear->w->rows - r0;
-    const uint64_t rows = left < PQ_STRIP_ROWS ? left : PQ_STRIP_ROWS;
+    const struct pq_panel panel = panel_at(j, 0);
+    struct pq_codes_in in[PQ_STRIP_ROWS];
     struct pq_strip s = j->shape;
-    float y[PQ_PANEL * PQ_STRIP_ROWS];
+    float y[PQ_STRIP_ROWS];
+    for (uint64_t r = 0; r < PQ_STRIP_ROWS; r++)
+        in[r] = stored_row(p->linear, r0 + (r < rows ? r : rows - 1));
     s.q = p->engine->strip[worker].q;
     s.scale = p->engine->strip[worker].scale;
     s.offset = p->engine->strip[worker].offset;
+    if (!c->stream_dots(p->linear->code.type, in, &s, &panel, y)) {
+        spread(j, in, rows, &s, worker);
+        c->strip_dots(&s, &panel, y);
+    }
+    pq_product_put(p, r0, rows, 0, 1, y);
+}
+
+static void more_tokens(const struct job *j, uint64_t r0, uint64_t rows, int worker)
+{
+    const struct pq_product *p = j->p;
+    const struct pq_compute *c = p->engine->compute;
+    const struct pq_tile *tile = &p->engine->tile[worker];
+    struct pq_codes_in in[PQ_STRIP_ROWS];
+    struct pq_strip s = j->shape;
+    float y[PQ_PANEL * PQ_STRIP_ROWS];
     for (uint64_t r = 0; r < rows; r++)
-        spread_row(j, r0 + r, &s, r);
+        in[r] = stored_row(p->linear, r0 + r);
+    spread(j, in, rows, &s, worker);
     if (p->n > FEW)
         c->turn(&s, tile);
     for (uint64_t first = 0; first < p->n;) {
@@ -114,9 +142,33 @@ static void strip(void *ctx, uint64_t item, int worker)
     }
 }
 
+/* Strips that follow one another in the file: so the hardware fetches ahead. */
+static void strips(void *ctx, uint64_t item, int worker)
+{
+    const struct job *j = (const struct job *)ctx;
+    const uint64_t end = j->p->linear->w->rows;
+    uint64_t r0 = item * j->rows_at_once, stop = r0 + j->rows_at_once;
+    for (stop = stop < end ? stop : end; r0 < stop; r0 += PQ_STRIP_ROWS) {
+        const uint64_t rows = stop - r0 < PQ_STRIP_ROWS ? stop - r0 : PQ_STRIP_ROWS;
+        if (j->p->n == 1)
+            one_token(j, r0, rows, worker);
+        else
+            more_tokens(j, r0, rows, worker);
+    }
+}
+
+/* Enough pieces for everybody, none longer than a few strips. */
+static uint64_t rows_at_once(const struct pq_product *p)
+{
+    enum { MOST = 4, PIECES = 8 };
+    const uint64_t threads = (uint64_t)pq_pool_threads(p->engine->pool);
+    uint64_t strips = pq_ceil_div(p->linear->w->rows, PQ_STRIP_ROWS) / (threads * PIECES);
+    return PQ_STRIP_ROWS * (strips < 1 ? 1 : strips > MOST ? MOST : strips);
+}
+
 void pq_product_integers(const struct pq_product *p)
 {
-    struct job j = {p, shape_of(p)};
+    struct job j = {p, shape_of(p), rows_at_once(p)};
     pq_pool_each(p->engine->pool, panels_of(p->n), round_panel, &j);
-    pq_pool_each(p->engine->pool, pq_ceil_div(p->linear->w->rows, PQ_STRIP_ROWS), strip, &j);
+    pq_pool_each(p->engine->pool, pq_ceil_div(p->linear->w->rows, j.rows_at_once), strips, &j);
 }

@@ -24,6 +24,7 @@ struct pq_linear {
     const struct pq_tensor *w; /* NULL: there is none */
     const float *bias;         /* [rows] or NULL */
     struct pq_code_rule code;
+    uint64_t part_bytes[PQ_MAX_PARTS]; /* of a stored row */
 };
 
 /* What products need besides the weights. */

@@ -117,6 +117,10 @@ struct pq_compute {
     /* x: rows of x_step, as many as the panel is wide. */
     void (*round_panel)(const struct pq_strip *s, const float *x, uint64_t x_step,
                         const struct pq_panel *p);
+    /* One token's products with sixteen stored rows as they lie; false, and nothing done, where
+     * this level has no way to do that. The strip's memory is for the kernel's use. */
+    bool (*stream_dots)(enum pq_codes type, const struct pq_codes_in in[PQ_STRIP_ROWS],
+                        const struct pq_strip *s, const struct pq_panel *p, float out[16]);
     void (*strip_dots)(const struct pq_strip *s, const struct pq_panel *p, float out[16]);
     /* out[token][16] */
     void (*tile_dots)(const struct pq_strip *s, const struct pq_tile *t, const struct pq_panel *p,

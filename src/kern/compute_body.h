@@ -8,6 +8,7 @@
 #include "kern/run_int.h"
 #include "kern/run_mix.h"
 #include "kern/run_point.h"
+#include "kern/run_stream.h"
 
 #define PQ_COMPUTE_TABLE(name)                                              \
     const struct pq_compute pq_compute_##name = {.level = #name,            \
@@ -15,4 +16,5 @@
                                                  .mix = {PQ_ROWS_MIX},      \
                                                  .spread = {PQ_ROWS_CODES}, \
                                                  PQ_ROWS_INT,               \
+                                                 PQ_ROWS_STREAM,            \
                                                  PQ_ROWS_POINT}

@@ -248,15 +248,20 @@ static void free_rows(struct integers *m)
         pq_free(m->part[i]);
 }
 
-static void spread(struct integers *m, const struct pq_compute *c)
+static struct pq_codes_in row_at(const struct integers *m, uint64_t r)
 {
     const struct pq_view *v = &m->tensor.slice[0].view;
+    struct pq_codes_in in = m->rule.in;
+    for (int i = 0; i < PQ_MAX_PARTS; i++)
+        if (v->part[i])
+            in.part[i] = v->part[i] + r * pq_scheme_part_bytes(v->scheme, v->cols, i);
+    return in;
+}
+
+static void spread(struct integers *m, const struct pq_compute *c)
+{
     for (uint64_t r = 0; r < 16; r++) {
-        struct pq_codes_in in = m->rule.in;
-        for (int i = 0; i < PQ_MAX_PARTS; i++)
-            if (v->part[i])
-                in.part[i] = v->part[i] + r * pq_scheme_part_bytes(v->scheme, v->cols, i);
-        in.cols = v->cols;
+        struct pq_codes_in in = row_at(m, r);
         c->spread[m->rule.type](&in, m->q + r * m->s.step, m->scale + r * m->s.step / m->s.group,
                                 m->offset + r * m->s.step / m->s.group);
     }
@@ -296,6 +301,7 @@ static void products(const struct integers *m, const struct pq_compute *c, const
     static struct acts a;
     const struct pq_panel p = {width, a.q, a.scale, a.start, a.sum, a.shift};
     float strip[16];
+    struct pq_codes_in in[16];
     memset(&a, 0x55, sizeof a);
     c->round_panel(&m->s, x, m->s.cols, &p);
     c->tile_dots(&m->s, &m->t, &p, out);
@@ -304,6 +310,10 @@ static void products(const struct integers *m, const struct pq_compute *c, const
     c->strip_dots(&m->s, &p, strip);
     if (memcmp(strip, out, sizeof strip))
         fail_msg("%s, %s: strip and tile differ", m->tensor.slice[0].view.scheme->name, c->level);
+    for (uint64_t r = 0; r < 16; r++)
+        in[r] = row_at(m, r);
+    if (c->stream_dots(m->rule.type, in, &m->s, &p, strip) && memcmp(strip, out, sizeof strip))
+        fail_msg("%s, %s: stream and tile differ", m->tensor.slice[0].view.scheme->name, c->level);
 }
 
 /* Against the decoded weights and the activations as they were: 8 bits lose little. */
@@ -359,7 +369,7 @@ static void check_scheme(const struct pq_scheme *s, uint64_t cols, bool worst)
 
 static void test_integers(void **state)
 {
-    static const uint64_t cols[] = {32, 544, 768};
+    static const uint64_t cols[] = {32, 192, 544, 768};
     const struct pq_scheme *s;
     (void)state;
     for (int i = 0; (s = pq_scheme_at(i)); i++)
