@@ -146,8 +146,8 @@ FIT_INLINE struct kline kline_refit(struct kline_kind k, const struct many *r,
     return (struct kline){.d = many_half(r, d_ok), .dmin = many_half(r, dmin_ok)};
 }
 
-FIT_INLINE struct kline kline_search(struct kline_kind k, const struct fit_places *p,
-                                     const struct many *r)
+LANE_SHARED struct kline kline_search(struct kline_kind k, const struct fit_places *p,
+                                      const struct many *r)
 {
     struct many_lines l;
     int subs = SUPER / k.n;

@@ -33,6 +33,9 @@ enum { PQ_LANES = 16 };
 #define LANE_INLINE static inline __attribute__((always_inline))
 #endif
 
+/* What types share as it is, compiled once: the rest of a level is specialized for each of them. */
+#define LANE_SHARED static __attribute__((noinline))
+
 /* A register of the level and what has no operator in C. reg_fma: a b + c, rounded once.
  * reg_rsqrt_guess: a first guess of 1 / sqrt(a); reg_exponent: a without sign and mantissa. */
 #if defined PQ_LANES_PLAIN
