@@ -26,7 +26,7 @@ struct pq_args {
     uint64_t window, windows;
     bool whole;
     const char *prompt, *file, *chat, *template_name;
-    const char *kv;
+    const char *kv, *system;
     struct pq_list rule, stop;
     double temperature, top_p, min_p, repeat_penalty;
     uint64_t top_k, seed, max_tokens, context_size, prompt_tokens, repeats;
@@ -124,6 +124,7 @@ bool pq_interrupted(void);
 int pq_print_json(json_t *doc, struct pq_err *e);
 
 int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_chat(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_bench(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_run(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_info(const struct pq_args *a, struct pq_err *e);

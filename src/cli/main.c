@@ -86,6 +86,15 @@ const struct pq_verb pq_verbs[] = {
      "  phiq run ./phi-4 --chat '[{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]'\n"
      "  phiq run out/gguf/phi-4-Q4_K_M.gguf --file letter.txt --temperature 0.8 --top-p 0.95\n",
      1, 1, pq_cmd_run},
+    {"chat", "PATH [options]", "talk with a model",
+     "Every line is a message, put into the model's own chat template (or --template NAME); a "
+     "line\n"
+     "that ends in \\ goes on in the next one. Ctrl-C ends an answer. /reset, /system TEXT, /save "
+     "FILE,\n"
+     "/help, /quit; --chat FILE goes on from what was saved.\n"
+     "\n"
+     "  phiq chat out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf --temperature 0.7 --top-p 0.9\n",
+     1, 1, pq_cmd_chat},
     {"bench", "PATH [options]", "how fast a model reads a prompt and generates",
      "Tokens a second, and what that is of the speed at which this machine reads the weights when "
      "it\n"

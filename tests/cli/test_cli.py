@@ -95,6 +95,44 @@ class Cli(unittest.TestCase):
         self.fails("usage", "expected 1 to", "bench", SAMPLE, "-p", 1000000)
         self.fails("usage", "expected 1 to 64", "bench", SAMPLE, "-r", 65)
 
+    def chat(self, text, *args):
+        r = subprocess.run([PHIQ, "chat", SAMPLE, "-n", "12", *map(str, args)], input=text,
+                           capture_output=True, text=True, timeout=300)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        return r
+
+    def test_chat(self):
+        """What is saved is what was said; a turn sees all before it, /reset and /system do not."""
+        saved = self.tmp / "chat.json"
+        r = self.chat(f"Hello\\\nthere\nAgain\n/save {saved}\n")
+        doc = json.loads(saved.read_text())
+        said = [m["content"] for m in doc["messages"]]
+        self.assertEqual([m["role"] for m in doc["messages"]], ["user", "assistant"] * 2)
+        self.assertEqual([said[0], said[2]], ["Hello\nthere", "Again"])
+        self.assertEqual(r.stdout, f"{said[1]}\n{said[3]}\n")
+        # the same turns from nothing: what is kept of the session changes nothing
+        for n in (1, 3):
+            whole = json.loads(self.ok("run", SAMPLE, "-n", 12, "--json", "--chat",
+                                       json.dumps(doc["messages"][:n])))
+            self.assertEqual(whole["text"], said[n])
+        first = self.chat("Again\n").stdout
+        self.assertEqual(self.chat("Hello\n/reset\nAgain\n").stdout.splitlines()[-1],
+                         first.splitlines()[-1])
+        (self.tmp / "start.json").write_text(json.dumps({"messages": doc["messages"][:2]}))
+        self.assertEqual(self.chat("Again\n", "--chat", self.tmp / "start.json").stdout,
+                         f"{said[3]}\n")
+        again = self.tmp / "system.json"
+        self.chat(f"Hello\n/system Be kind.\nAgain\n/save {again}\n")
+        roles = [m["role"] for m in json.loads(again.read_text())["messages"]]
+        self.assertEqual(roles, ["system", "user", "assistant"])
+
+    def test_chat_goes_on_after_a_failure(self):
+        r = self.chat("/nope\n/save\n" + "word " * 300 + "\nHello\n", "--context-size", 60)
+        for words in ("no command /nope", "/save needs a file's name", "/reset begins anew"):
+            self.assertIn(words, r.stderr)
+        self.assertEqual(r.stdout, self.chat("Hello\n", "--context-size", 60).stdout)
+        self.fails("usage", "template", "chat", SAMPLE, "--template", "nope")
+
     def test_run_refuses(self):
         self.fails("usage", "expected f16 or f32", "run", SAMPLE, "-p", "x", "--kv", "q3")
         self.fails("usage", "only one of them", "run", SAMPLE, "-p", "x", "--file", "y")
