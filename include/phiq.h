@@ -62,16 +62,16 @@ typedef int pq_progress_fn(void *ctx, const struct pq_progress *p);
 
 /* Strings may be NULL for the default. Set with pq_quantize_options_default first. */
 struct pq_quantize_options {
-    size_t struct_size;       /* sizeof of this struct, set by the default call */
-    const char *input;        /* folder or file of the source model */
-    const char *out_dir;      /* OUT: receives OUT/gguf/..., OUT/mlx/... */
-    const char *targets;      /* "gguf,mlx" */
-    const char *precision;    /* "int4" (default), "int8", "fp16", "bf16", "fp32" */
-    const char *scheme;       /* "q4_k_m", or per target "gguf:q4_k_m,mlx:affine4g64" */
-    const char *solver;       /* "search" (default) or "rtn" */
-    int group_size;           /* weights per scale; -1 = a whole row, 0 = the precision's usual */
-    int symmetry;             /* +1 symmetric, -1 with zero points, 0 = the precision's usual */
-    double ratio;             /* share of 4-bit layers' weights that stay 4-bit; 0 = all of them */
+    size_t struct_size;    /* sizeof of this struct, set by the default call */
+    const char *input;     /* folder or file of the source model */
+    const char *out_dir;   /* OUT: receives OUT/gguf/..., OUT/mlx/... */
+    const char *targets;   /* "gguf,mlx" */
+    const char *precision; /* "int4" (default), "int8", "fp16", "bf16", "fp32" */
+    const char *scheme;    /* "q4_k_m", or per target "gguf:q4_k_m,mlx:affine4g64" */
+    const char *solver; /* "search" (default), "rtn", or "gptq": needs an imatrix with products */
+    int group_size;     /* weights per scale; -1 = a whole row, 0 = the precision's usual */
+    int symmetry;       /* +1 symmetric, -1 with zero points, 0 = the precision's usual */
+    double ratio;       /* share of 4-bit layers' weights that stay 4-bit; 0 = all of them */
     const char *embed, *head; /* scheme of the embedding / output head, instead of the recipe's */
     const char *const *rule;  /* "PATTERN=SCHEME" or "TARGET:PATTERN=SCHEME", first match wins */
     size_t n_rules;
@@ -136,6 +136,7 @@ struct pq_calibrate_options {
     const char *model;     /* file or folder, best the unquantized one */
     const char *text;      /* file of text like the one that the model will see */
     const char *out;       /* file that is written: llama.cpp's importance matrix in GGUF form */
+    int products;          /* also what solver "gptq" needs: N^2 / 2 floats for N columns */
     int window;            /* tokens read at once from nothing; 0 = 512 or the model's limit */
     uint64_t max_windows;  /* 0 = the whole text */
     int threads;           /* 0 = all CPUs; the file does not depend on it */

@@ -137,6 +137,10 @@ json_t *pq_network_generation(const struct pq_network *net);
 /* One row of a network's tensor as float32 [cols], through its slices. */
 void pq_tensor_row(const struct pq_tensor *t, const struct pq_kern *k, uint64_t row, float *x);
 const struct pq_tensor *pq_network_find(const struct pq_network *net, const char *name);
+/* The matrix whose inputs are also those of t: q for k and v, and where attention and feed-forward
+ * work side by side also for the latter; else t itself. */
+const struct pq_tensor *pq_network_inputs_of(const struct pq_network *net,
+                                             const struct pq_tensor *t);
 uint64_t pq_tensor_bytes(const struct pq_tensor *t);       /* as stored, all slices */
 uint64_t pq_network_bytes(const struct pq_network *net);   /* of all tensors, as stored */
 uint64_t pq_network_weights(const struct pq_network *net); /* number of weights */

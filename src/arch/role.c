@@ -72,6 +72,23 @@ void pq_tensor_row(const struct pq_tensor *t, const struct pq_kern *k, uint64_t 
     pq_view_row(&s->view, k, s->row0 + row, x);
 }
 
+static bool shares_inputs(const struct pq_network *net, enum pq_role role)
+{
+    const bool of_q = role == PQ_ROLE_ATTN_K || role == PQ_ROLE_ATTN_V;
+    return of_q || (net->hp.parallel && role == PQ_ROLE_FFN_UP);
+}
+
+const struct pq_tensor *pq_network_inputs_of(const struct pq_network *net,
+                                             const struct pq_tensor *t)
+{
+    for (size_t i = 0; i < net->n_tensors && shares_inputs(net, t->role); i++) {
+        const struct pq_tensor *q = &net->tensor[i];
+        if (q->layer == t->layer && (q->role == PQ_ROLE_ATTN_Q || q->role == PQ_ROLE_ATTN_QKV))
+            return q;
+    }
+    return t;
+}
+
 const struct pq_tensor *pq_network_find(const struct pq_network *net, const char *name)
 {
     for (size_t i = 0; i < net->n_tensors; i++)

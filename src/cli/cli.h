@@ -24,7 +24,7 @@ struct pq_args {
     const char *device, *cpu;
     const char *text, *ref, *save_logits;
     uint64_t window, windows;
-    bool whole;
+    bool whole, products;
     const char *prompt, *file, *chat, *template_name;
     const char *kv, *system;
     struct pq_list rule, stop;

@@ -32,6 +32,7 @@ int pq_cmd_calibrate(const struct pq_args *a, struct pq_err *e)
     o.model = a->pos[0];
     o.text = a->text;
     o.out = a->out;
+    o.products = a->products;
     o.window = (int)a->window;
     o.max_windows = a->windows;
     o.threads = (int)a->threads;

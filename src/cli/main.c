@@ -45,7 +45,12 @@ const struct pq_verb pq_verbs[] = {
      "llama-quantize take it with --imatrix, for any container, scheme and size of group.\n"
      "\n"
      "  phiq calibrate ./Phi-3.5-mini-instruct --text calibration.txt -o phi-3.5.imatrix.gguf\n"
-     "  phiq quantize ./Phi-3.5-mini-instruct --imatrix phi-3.5.imatrix.gguf -o out\n",
+     "  phiq quantize ./Phi-3.5-mini-instruct --imatrix phi-3.5.imatrix.gguf -o out\n"
+     "\n"
+     "With --products the file also holds what --solver gptq needs, and is for phiq alone:\n"
+     "\n"
+     "  phiq calibrate ./phi-4 --text calibration.txt --products -o phi-4.stats.gguf\n"
+     "  phiq quantize ./phi-4 --imatrix phi-4.stats.gguf --solver gptq -o out\n",
      1, 1, pq_cmd_calibrate},
     {"eval", "MODEL --text FILE [options]",
      "perplexity, and how far predictions are from a reference",

@@ -32,7 +32,8 @@ const struct pq_opt pq_opts[] = {
     {"imatrix", 0, PQ_OPT_STR, AT(imatrix), "FILE", " quantize ",
      "importance matrix (llama.cpp's GGUF form) that weighs the search"},
     {"solver", 0, PQ_OPT_STR, AT(solver), "NAME", " quantize ",
-     "search (default: least weighted error) or rtn (round to nearest)"},
+     "search (default: least weighted error), rtn (round to nearest), or gptq (search, then "
+     "rounding that makes up for what earlier columns lost; needs --imatrix with products)"},
     {"context", 0, PQ_OPT_STR, AT(context), "short|long", " quantize ",
      "LongRoPE models: write one kind of factors, so that MLX (and llama.cpp at any context) is "
      "right for short or for long prompts (default: MLX long, GGUF and ONNX both)"},
@@ -61,6 +62,8 @@ const struct pq_opt pq_opts[] = {
      "stop after so many windows"},
     {"whole", 0, PQ_OPT_FLAG, AT(whole), NULL, " eval ",
      "score every token of a window, not only the second half as llama-perplexity does"},
+    {"products", 0, PQ_OPT_FLAG, AT(products), NULL, " calibrate ",
+     "sum the products of inputs too, for --solver gptq: half of columns^2 floats for each matrix"},
     {"prompt", 'p', PQ_OPT_STR, AT(prompt), "TEXT", " tokenize run ", "the text"},
     {"file", 0, PQ_OPT_STR, AT(file), "FILE", " tokenize run ", "the text is what FILE holds"},
     {"chat", 0, PQ_OPT_STR, AT(chat), "JSON", " tokenize run chat ",

@@ -7,6 +7,7 @@
 #define PQ_CONTAINER_CONTAINER_H
 
 #include "container/model.h"
+#include "quant/feedback.h"
 
 enum pq_precision { PQ_FP32, PQ_FP16, PQ_PBF16, PQ_INT8, PQ_INT4, PQ_PRECISIONS };
 const char *pq_precision_name(enum pq_precision p); /* "fp32", "fp16", "bf16", "int8", "int4" */
@@ -111,9 +112,14 @@ struct pq_imatrix {
     const float **importance;
     uint32_t n_entries, n_chunks, chunk_size;
     const char *dataset;
+    /* phiq's own addition, [n_tensors]: sums of products; NULL: the file has none. They lie in the
+     * mapped file, which pq_imatrix_close lets go. */
+    struct pq_products *products;
+    struct pq_ckpt *file;
 };
 int pq_imatrix_load(struct pq_imatrix *im, struct pq_arena *a, const char *path,
                     const struct pq_network *net, struct pq_err *e) PQ_MUST_CHECK;
+void pq_imatrix_close(struct pq_imatrix *im);
 
 /* One being written, tensor by tensor in any order. Begin with zeros; finish or abandon it. */
 struct pq_imatrix_out {
@@ -121,16 +127,21 @@ struct pq_imatrix_out {
     struct pq_arena arena;
     struct pq_imatrix_plan *plan;
     uint64_t data_at;
+    bool products;
 };
 /* Is it in the file: does it multiply activations? Every matrix, the embedding if it is the head.
  */
 bool pq_imatrix_has(const struct pq_network *net, size_t tensor);
-/* `about` gives dataset, n_chunks and chunk_size. */
+/* `about` gives dataset, n_chunks and chunk_size. With o->products set, there is room for products
+ * of every matrix whose inputs are its own (pq_network_inputs_of). */
 int pq_imatrix_create(struct pq_imatrix_out *o, const char *path, const struct pq_network *net,
                       const struct pq_imatrix *about, struct pq_err *e) PQ_MUST_CHECK;
 /* Sums of squared inputs [cols] over `rows` rows. */
 int pq_imatrix_put(const struct pq_imatrix_out *o, size_t tensor, const double *sum2, uint64_t rows,
                    struct pq_err *e) PQ_MUST_CHECK;
+/* The lower triangle of their products, row by row. */
+int pq_imatrix_put_products(const struct pq_imatrix_out *o, size_t tensor, const float *lower,
+                            struct pq_err *e) PQ_MUST_CHECK;
 int pq_imatrix_finish(struct pq_imatrix_out *o, struct pq_err *e) PQ_MUST_CHECK;
 void pq_imatrix_abandon(struct pq_imatrix_out *o);
 

@@ -69,6 +69,32 @@ static int read_tensor(struct reader *r, const struct pq_tensor *t, const char *
     return PQ_OK;
 }
 
+/* Products that other matrices with the same inputs may have summed. */
+static int read_products(struct reader *r, const struct pq_network *net, const struct pq_tensor *t,
+                         struct pq_products *out)
+{
+    const struct pq_tensor *q = pq_network_inputs_of(net, t);
+    const char *weight = pq_gguf_tensor_name(r->a, q->role, q->layer);
+    if (!weight)
+        return pq_fail(r->e, PQ_ENOMEM, "%s: out of memory", r->file);
+    const struct pq_stored *products = find_array(r, weight, ".in_products");
+    const struct pq_stored *counts = find_array(r, weight, ".counts");
+    uint64_t n;
+    if (!products)
+        return PQ_OK;
+    if (!pq_mul_u64(t->cols, t->cols + 1, &n) || !holds_f32(products, n / 2))
+        return pq_fail(r->e, PQ_EFORMAT,
+                       "%s: %s has %llu bytes, expected the products of %llu "
+                       "columns",
+                       r->file, products->name, (unsigned long long)products->bytes,
+                       (unsigned long long)t->cols);
+    if (!counts || !holds_f32(counts, 1))
+        return pq_fail(r->e, PQ_EFORMAT, "%s: %s.counts is missing or not one float32", r->file,
+                       weight);
+    *out = (struct pq_products){products->data, t->cols, pq_bits_f32(pq_le32(counts->data))};
+    return PQ_OK;
+}
+
 static void read_provenance(struct reader *r)
 {
     static const char tail[] = ".in_sum2";
@@ -90,13 +116,14 @@ int pq_imatrix_load(struct pq_imatrix *im, struct pq_arena *a, const char *path,
 {
     int rc = PQ_OK;
     struct pq_ckpt *c = NULL;
-    size_t used = 0;
+    size_t used = 0, products = 0;
     *im = (struct pq_imatrix){0};
     PQ_TRY(pq_ckpt_open(&c, path, e));
     struct reader r = {.im = im, .a = a, .c = c, .file = pq_path_base(path), .e = e};
     PQ_TRY(check_kind(&r));
     im->importance = (const float **)pq_arena_alloc(a, net->n_tensors, sizeof *im->importance);
-    if (!im->importance)
+    im->products = (struct pq_products *)pq_arena_alloc(a, net->n_tensors, sizeof *im->products);
+    if (!im->importance || !im->products)
         PQ_TRY(pq_fail(e, PQ_ENOMEM, "%s: out of memory", path));
     for (size_t i = 0; i < net->n_tensors; i++) {
         const struct pq_tensor *t = &net->tensor[i];
@@ -107,11 +134,25 @@ int pq_imatrix_load(struct pq_imatrix *im, struct pq_arena *a, const char *path,
             PQ_TRY(pq_fail(e, PQ_ENOMEM, "%s: out of memory", path));
         PQ_TRY(read_tensor(&r, t, weight, &im->importance[i]));
         used += im->importance[i] != NULL;
+        PQ_TRY(read_products(&r, net, t, &im->products[i]));
+        products += im->products[i].lower != NULL;
     }
     if (!used)
         PQ_TRY(pq_fail(e, PQ_EFORMAT, "%s: has no entry for any matrix of this network", path));
     read_provenance(&r);
+    if (!products)
+        im->products = NULL;
+    else {
+        im->file = c;
+        c = NULL;
+    }
 out:
     pq_ckpt_close(c);
     return rc;
+}
+
+void pq_imatrix_close(struct pq_imatrix *im)
+{
+    pq_ckpt_close(im->file);
+    im->file = NULL;
 }

@@ -1,14 +1,15 @@
 /*
  * Writing what imatrix.c reads. Names, counts and metadata are those of llama-imatrix: for each
  * weight NAME, in the order of the names, NAME.in_sum2 [columns, 1] and NAME.counts [1, 1].
- * Source: llama.cpp tools/imatrix. SPDX-License-Identifier: MIT
+ * Source: llama.cpp tools/imatrix. phiq's own addition is NAME.in_products [columns (columns + 1) /
+ * 2, 1], the lower triangle of X^T X row by row. SPDX-License-Identifier: MIT
  */
 #include "container/common.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 32, ARRAYS = 2 };
+enum { ALIGNMENT = 32, ARRAYS = 3 };
 
 /* An array of the file; `at` counts from the beginning of the data. */
 struct array {
@@ -19,12 +20,13 @@ struct array {
 struct entry {
     const char *weight;
     size_t tensor;
-    struct array array[ARRAYS]; /* in_sum2, counts */
+    struct array array[ARRAYS]; /* in_sum2, counts, in_products */
+    int n_arrays;
 };
 
 struct pq_imatrix_plan {
     struct entry *entry;
-    size_t n;
+    size_t n, n_arrays;
     uint64_t bytes; /* of the data */
 };
 
@@ -44,6 +46,13 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct entry *)a)->weight, ((const struct entry *)b)->weight);
 }
 
+static bool add_array(struct entry *e, struct pq_arena *a, const char *end, uint64_t n)
+{
+    const char *name = pq_arena_printf(a, "%s.%s", e->weight, end);
+    e->array[e->n_arrays++] = (struct array){name, {n, 1}, 0};
+    return name != NULL;
+}
+
 static bool add_entry(struct pq_imatrix_plan *p, struct pq_arena *a, const struct pq_tensor *t,
                       size_t i)
 {
@@ -51,25 +60,31 @@ static bool add_entry(struct pq_imatrix_plan *p, struct pq_arena *a, const struc
     struct entry *e = &p->entry[p->n++];
     if (!weight)
         return false;
-    *e = (struct entry){weight,
-                        i,
-                        {{pq_arena_printf(a, "%s.in_sum2", weight), {t->cols, 1}, 0},
-                         {pq_arena_printf(a, "%s.counts", weight), {1, 1}, 0}}};
-    return e->array[0].name && e->array[1].name;
+    *e = (struct entry){.weight = weight, .tensor = i};
+    return add_array(e, a, "in_sum2", t->cols) && add_array(e, a, "counts", 1);
+}
+
+static bool add_products(struct entry *e, struct pq_arena *a, const struct pq_network *net)
+{
+    const struct pq_tensor *t = &net->tensor[e->tensor];
+    return pq_network_inputs_of(net, t) != t ||
+           add_array(e, a, "in_products", t->cols * (t->cols + 1) / 2);
 }
 
 /* Which arrays there are, and where they go. */
-static bool lay_out(struct pq_imatrix_plan *p, struct pq_arena *a, const struct pq_network *net)
+static bool lay_out(struct pq_imatrix_plan *p, struct pq_arena *a, const struct pq_network *net,
+                    bool products)
 {
     bool good = (p->entry = (struct entry *)pq_arena_alloc(a, net->n_tensors, sizeof *p->entry));
     for (size_t i = 0; good && i < net->n_tensors; i++)
         if (pq_imatrix_has(net, i))
-            good = add_entry(p, a, &net->tensor[i], i);
+            good = add_entry(p, a, &net->tensor[i], i) &&
+                   (!products || add_products(&p->entry[p->n - 1], a, net));
     if (!good)
         return false;
     qsort(p->entry, p->n, sizeof *p->entry, by_name);
     for (size_t i = 0; i < p->n; i++)
-        for (int k = 0; k < ARRAYS; k++) {
+        for (int k = 0; k < p->entry[i].n_arrays; k++, p->n_arrays++) {
             struct array *x = &p->entry[i].array[k];
             x->at = p->bytes;
             p->bytes += pq_round_up(x->ne[0] * x->ne[1] * sizeof(float), ALIGNMENT);
@@ -81,14 +96,14 @@ static void put_document(struct pq_buf *b, const struct pq_imatrix_plan *p,
                          const struct pq_imatrix *about)
 {
     const struct pq_scheme *f32 = pq_scheme_of_dtype(PQ_F32);
-    pq_gguf_put_header(b, ARRAYS * p->n, 4);
+    pq_gguf_put_header(b, p->n_arrays, 4);
     pq_gguf_put_str(b, "general.type", "imatrix", strlen("imatrix"));
     pq_gguf_put_array(b, "imatrix.datasets", PQ_GGUF_STRING, 1);
     pq_gguf_put_item_str(b, about->dataset, strlen(about->dataset));
     pq_gguf_put_u32(b, "imatrix.chunk_count", about->n_chunks);
     pq_gguf_put_u32(b, "imatrix.chunk_size", about->chunk_size);
     for (size_t i = 0; i < p->n; i++)
-        for (int k = 0; k < ARRAYS; k++) {
+        for (int k = 0; k < p->entry[i].n_arrays; k++) {
             const struct array *x = &p->entry[i].array[k];
             pq_gguf_put_info(b, x->name, 2, x->ne, f32->ggml_type, x->at);
         }
@@ -102,7 +117,7 @@ int pq_imatrix_create(struct pq_imatrix_out *o, const char *path, const struct p
     struct pq_buf doc = {0};
     struct pq_imatrix_plan *p =
         (struct pq_imatrix_plan *)pq_arena_alloc(&o->arena, 1, sizeof *o->plan);
-    if (!p || !lay_out(p, &o->arena, net))
+    if (!p || !lay_out(p, &o->arena, net, o->products))
         PQ_TRY(pq_fail(e, PQ_ENOMEM, "%s: out of memory", path));
     o->plan = p;
     put_document(&doc, p, about);
@@ -113,6 +128,14 @@ int pq_imatrix_create(struct pq_imatrix_out *o, const char *path, const struct p
 out:
     pq_buf_free(&doc);
     return rc;
+}
+
+static const struct entry *entry_of(const struct pq_imatrix_out *o, size_t tensor)
+{
+    const struct entry *x = o->plan->entry;
+    while (x->tensor != tensor)
+        x++;
+    return x;
 }
 
 static int put_floats(const struct pq_imatrix_out *o, const struct array *a, const double *x,
@@ -134,12 +157,27 @@ static int put_floats(const struct pq_imatrix_out *o, const struct array *a, con
 int pq_imatrix_put(const struct pq_imatrix_out *o, size_t tensor, const double *sum2, uint64_t rows,
                    struct pq_err *e)
 {
-    const struct entry *x = o->plan->entry;
+    const struct entry *x = entry_of(o, tensor);
     const double count = (double)rows;
-    while (x->tensor != tensor)
-        x++;
     int rc = put_floats(o, &x->array[0], sum2, e);
     return rc < 0 ? rc : put_floats(o, &x->array[1], &count, e);
+}
+
+int pq_imatrix_put_products(const struct pq_imatrix_out *o, size_t tensor, const float *lower,
+                            struct pq_err *e)
+{
+    enum { STEP = 1024 };
+    double wide[STEP];
+    struct array a = entry_of(o, tensor)->array[2];
+    int rc = PQ_OK;
+    for (uint64_t i = 0, n = a.ne[0]; rc >= 0 && i < n; i += STEP) {
+        a.ne[0] = n - i < STEP ? n - i : STEP;
+        for (uint64_t k = 0; k < a.ne[0]; k++)
+            wide[k] = (double)lower[i + k];
+        rc = put_floats(o, &a, wide, e);
+        a.at += 4 * STEP;
+    }
+    return rc;
 }
 
 int pq_imatrix_finish(struct pq_imatrix_out *o, struct pq_err *e)

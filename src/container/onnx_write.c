@@ -175,7 +175,7 @@ static int add_meta(struct layout *l, struct pq_err *e)
                                                               : pq_network_generation(&l->m->net))},
         {"phiq.name", r->model_name ? r->model_name : l->m->name},
         {"phiq.scheme", r->recipe->name},
-        {"phiq.solver", r->solver == PQ_SOLVER_RTN ? "rtn" : "search"},
+        {"phiq.solver", pq_solver_name(r->solver)},
         {"phiq.provider", l->b.provider->name},
         {"phiq.imatrix", r->imatrix_name ? r->imatrix_name : "none"},
     };

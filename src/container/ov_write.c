@@ -138,7 +138,7 @@ static void add_info(struct layout *l)
     pq_ov_info(g, "phiq/imatrix", r->imatrix_name ? r->imatrix_name : "none");
     pq_ov_info(g, "phiq/name", r->model_name ? r->model_name : l->m->name);
     pq_ov_info(g, "phiq/scheme", r->recipe->name);
-    pq_ov_info(g, "phiq/solver", r->solver == PQ_SOLVER_RTN ? "rtn" : "search");
+    pq_ov_info(g, "phiq/solver", pq_solver_name(r->solver));
     pq_ov_info(g, "phiq/version", PQ_VERSION_STRING);
     /* Keeps activations of half-precision plugins in range, as optimum-intel's exports do. */
     pq_ov_info(g, "runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");

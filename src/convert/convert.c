@@ -25,9 +25,8 @@ int pq_run_progress(struct pq_run *r, const char *stage, const char *tensor, uin
 static int pick_solver(struct pq_run *r, struct pq_err *e)
 {
     const char *s = r->opt->solver ? r->opt->solver : "search";
-    r->solver = strcmp(s, "rtn") ? PQ_SOLVER_SEARCH : PQ_SOLVER_RTN;
-    if (strcmp(s, "rtn") && strcmp(s, "search"))
-        return pq_fail(e, PQ_EINVAL, "unknown solver \"%s\": expected search or rtn", s);
+    if (!pq_solver_find(s, &r->solver))
+        return pq_fail(e, PQ_EINVAL, "unknown solver \"%s\": expected search, rtn or gptq", s);
     return PQ_OK;
 }
 
@@ -66,6 +65,10 @@ int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt, struct 
     PQ_TRY(pq_model_load(&r->model, opt->input, e));
     if (opt->imatrix)
         PQ_TRY(pq_imatrix_load(&r->imatrix, &r->arena, opt->imatrix, &r->model->net, e));
+    if (r->solver == PQ_SOLVER_GPTQ && !r->imatrix.products)
+        PQ_TRY(pq_fail(e, PQ_EINVAL,
+                       "solver gptq needs --imatrix with products of inputs: "
+                       "phiq calibrate --products"));
     PQ_TRY(pq_run_targets(r, e));
     for (size_t i = 0; i < r->n_targets; i++)
         PQ_TRY(plan_target(r, &r->target[i], e));
@@ -107,6 +110,7 @@ void pq_run_close(struct pq_run *r)
 {
     for (size_t i = 0; i < r->n_targets; i++)
         pq_plan_free(&r->target[i].plan);
+    pq_imatrix_close(&r->imatrix);
     pq_model_free(r->model);
     pq_arena_free(&r->arena);
 }

@@ -88,12 +88,11 @@ json_t *pq_run_report(const struct pq_run *r, bool with_tensors)
     json_t *targets = json_array();
     for (size_t i = 0; i < r->n_targets; i++)
         json_array_append_new(targets, target_row(r, &r->target[i], with_tensors));
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:b, s:{s:f, s:f, s:f}, s:I, s:o}",
-                     "phiq", pq_version(), "model", r->model->name, "architecture",
-                     r->model->net.arch->name, "source", r->model->container->name, "source_bytes",
-                     (json_int_t)r->model->ckpt->file_bytes, "solver",
-                     r->solver == PQ_SOLVER_RTN ? "rtn" : "search", "cpu_level", r->kern->level,
-                     "threads", r->threads, "written", r->written, "seconds", "plan",
-                     r->seconds_plan, "write", r->seconds_write, "verify", r->seconds_verify,
-                     "peak_rss_bytes", (json_int_t)pq_peak_rss(), "targets", targets);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:b, s:{s:f, s:f, s:f}, s:I, s:o}", "phiq",
+        pq_version(), "model", r->model->name, "architecture", r->model->net.arch->name, "source",
+        r->model->container->name, "source_bytes", (json_int_t)r->model->ckpt->file_bytes, "solver",
+        pq_solver_name(r->solver), "cpu_level", r->kern->level, "threads", r->threads, "written",
+        r->written, "seconds", "plan", r->seconds_plan, "write", r->seconds_write, "verify",
+        r->seconds_verify, "peak_rss_bytes", (json_int_t)pq_peak_rss(), "targets", targets);
 }

@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/sys.h"
 #include "convert/convert.h"
+#include "quant/codes.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -57,10 +58,12 @@ struct link {
 struct shared {
     struct pq_run *run;
     const struct pq_units *units;
-    struct link **of_tensor; /* [n_tensors] */
-    atomic_size_t next;      /* unit to take */
-    atomic_ullong done;      /* source bytes */
-    atomic_int rc;           /* of the first worker that failed */
+    struct link **of_tensor;            /* [n_tensors] */
+    atomic_size_t next;                 /* unit to take */
+    size_t end;                         /* where these units stop */
+    const struct pq_feedback *feedback; /* of their tensor; NULL: none */
+    atomic_ullong done;                 /* source bytes */
+    atomic_int rc;                      /* of the first worker that failed */
     atomic_flag err_taken;
     struct pq_err *err;
     uint64_t total, stride;
@@ -72,6 +75,7 @@ struct scratch {
     float *x;    /* [unit rows, cols] */
     float *back; /* [cols] */
     uint8_t *out;
+    float *feedback;
 };
 
 static int fail_row(const struct pq_tensor *t, uint64_t row, uint64_t col, const char *what,
@@ -110,13 +114,9 @@ static int check_row(const struct pq_tensor *t, uint64_t row, const float *x, bo
     return PQ_OK;
 }
 
-struct piece {
-    uint8_t *at[PQ_MAX_PARTS];
-    uint64_t row_bytes[PQ_MAX_PARTS];
-};
-
-static void lay_out(struct piece *p, const struct pq_item *it, uint64_t rows, uint8_t *out)
+static void lay_out(struct pq_encoded *p, const struct pq_item *it, uint64_t rows, uint8_t *out)
 {
+    *p = (struct pq_encoded){.scheme = it->scheme};
     for (int i = 0; i < it->n_parts; i++) {
         p->row_bytes[i] = pq_scheme_part_bytes(it->scheme, it->tensor->cols, i);
         p->at[i] = out;
@@ -148,7 +148,7 @@ struct pq_row_error pq_item_error(const struct pq_target *t, size_t item, const 
 }
 
 static int put_piece(struct pq_target *t, size_t item, const struct pq_unit *u,
-                     const struct piece *p, struct pq_err *e)
+                     const struct pq_encoded *p, struct pq_err *e)
 {
     const struct pq_item *it = &t->plan.item[item];
     for (int i = 0; i < it->n_parts; i++) {
@@ -163,27 +163,50 @@ static int put_piece(struct pq_target *t, size_t item, const struct pq_unit *u,
     return PQ_OK;
 }
 
+static void row_parts(const struct pq_encoded *p, uint64_t row, void *part[PQ_MAX_PARTS])
+{
+    for (int i = 0; i < PQ_MAX_PARTS; i++)
+        part[i] = p->at[i] ? p->at[i] + row * p->row_bytes[i] : NULL;
+}
+
+static bool feeds_back(const struct shared *s, const struct pq_item *it)
+{
+    return s->feedback && pq_codes_known(it->scheme);
+}
+
+static void encode_rows(const struct shared *s, const struct pq_target *t, const struct pq_item *it,
+                        const struct pq_encoded *p, const struct scratch *m, uint64_t rows)
+{
+    const uint64_t cols = it->tensor->cols;
+    const float *importance =
+        t->request.importance ? t->request.importance[it->tensor_index] : NULL;
+    for (uint64_t r = 0; r < rows; r++) {
+        void *part[PQ_MAX_PARTS];
+        row_parts(p, r, part);
+        pq_scheme_encode(it->scheme, s->run->kern, t->request.solver, m->x + r * cols, importance,
+                         cols, part);
+    }
+    if (feeds_back(s, it))
+        pq_feedback_run(s->feedback, p, m->x, rows, m->feedback);
+}
+
 static int encode_for(const struct shared *s, const struct link *l, const struct pq_unit *u,
                       const struct scratch *m, struct pq_err *e)
 {
     struct pq_target *t = l->target;
     const struct pq_item *it = &t->plan.item[l->item];
     const uint64_t cols = it->tensor->cols;
-    const float *importance =
-        t->request.importance ? t->request.importance[it->tensor_index] : NULL;
-    struct piece p;
+    struct pq_encoded p;
     struct pq_row_error sum = {0, 0};
     lay_out(&p, it, u->rows, m->out);
+    encode_rows(s, t, it, &p, m, u->rows);
     for (uint64_t r = 0; r < u->rows; r++) {
-        void *part[PQ_MAX_PARTS] = {NULL};
-        for (int i = 0; i < it->n_parts; i++)
-            part[i] = p.at[i] + r * p.row_bytes[i];
-        const float *x = m->x + r * cols;
-        pq_scheme_encode(it->scheme, s->run->kern, t->request.solver, x, importance, cols, part);
-        if ((u->row0 + r) % s->stride == 0) {
-            it->scheme->decode(it->scheme, (const void *const *)part, cols, m->back);
-            pq_row_error_add(&sum, x, m->back, cols);
-        }
+        void *part[PQ_MAX_PARTS];
+        if ((u->row0 + r) % s->stride)
+            continue;
+        row_parts(&p, r, part);
+        it->scheme->decode(it->scheme, (const void *const *)part, cols, m->back);
+        pq_row_error_add(&sum, m->x + r * cols, m->back, cols);
     }
     t->written[l->item].error[u->index] = sum;
     return put_piece(t, l->item, u, &p, e);
@@ -243,13 +266,15 @@ static void worker(void *ctx, int id)
     const struct pq_units *us = s->units;
     struct scratch m = {(float *)pq_calloc((size_t)us->max_weights, sizeof *m.x),
                         (float *)pq_calloc((size_t)us->max_cols, sizeof *m.back),
-                        (uint8_t *)pq_calloc(s->out_bytes, 1)};
-    if (!m.x || !m.back || !m.out)
+                        (uint8_t *)pq_calloc(s->out_bytes, 1), NULL};
+    if (s->feedback)
+        m.feedback = (float *)pq_calloc((size_t)pq_feedback_floats(s->feedback->n), sizeof(float));
+    if (!m.x || !m.back || !m.out || (s->feedback && !m.feedback))
         rc = pq_fail(&e, PQ_ENOMEM, "out of memory for a worker's %llu weights",
                      (unsigned long long)us->max_weights);
     while (rc >= 0 && atomic_load(&s->rc) >= 0) {
         size_t k = atomic_fetch_add(&s->next, 1);
-        if (k >= us->n)
+        if (k >= s->end)
             break;
         rc = do_unit(s, &us->unit[k], &m, &e);
         if (rc >= 0 && id == 0)
@@ -262,6 +287,7 @@ static void worker(void *ctx, int id)
     pq_free(m.x);
     pq_free(m.back);
     pq_free(m.out);
+    pq_free(m.feedback);
 }
 
 /* Links items to tensors, allocates what is remembered of them, and sizes the output scratch. */
@@ -294,6 +320,48 @@ static int link_items(struct shared *s, struct pq_err *e)
     return PQ_OK;
 }
 
+/* Units from the last end to this one. */
+static int write_units(struct shared *s, size_t end, struct pq_err *e)
+{
+    atomic_store(&s->next, s->end);
+    s->end = end;
+    pq_parallel(s->run->threads, worker, s);
+    int rc = atomic_load(&s->rc);
+    return rc < 0 ? pq_fail(e, rc, "%s", s->err->msg) : PQ_OK;
+}
+
+static bool anyone_feeds_back(const struct shared *s, size_t tensor)
+{
+    bool any = false;
+    for (const struct link *l = s->of_tensor[tensor]; l; l = l->next)
+        any |= pq_codes_known(l->target->plan.item[l->item].scheme);
+    return any && s->run->imatrix.products[tensor].lower;
+}
+
+/* One tensor after the other, each with the feedback that belongs to its inputs. */
+static int write_by_tensor(struct shared *s, struct pq_err *e)
+{
+    int rc = PQ_OK;
+    struct pq_pool *pool = NULL;
+    struct pq_feedback f = {0};
+    const struct pq_network *net = &s->run->model->net;
+    PQ_TRY(pq_pool_new(&pool, s->run->threads, e));
+    for (size_t i = 0; i < net->n_tensors; i++) {
+        s->feedback = NULL;
+        if (anyone_feeds_back(s, i)) {
+            PQ_TRY(
+                pq_feedback_make(&f, &s->run->imatrix.products[i], pool, net->tensor[i].name, e));
+            s->feedback = &f;
+        }
+        PQ_TRY(write_units(s, s->end + s->units->of_tensor[i], e));
+        pq_feedback_free(&f);
+    }
+out:
+    pq_feedback_free(&f);
+    pq_pool_free(pool);
+    return rc;
+}
+
 int pq_rows_write(struct pq_run *r, const struct pq_units *u, struct pq_err *e)
 {
     const struct pq_network *net = &r->model->net;
@@ -310,7 +378,6 @@ int pq_rows_write(struct pq_run *r, const struct pq_units *u, struct pq_err *e)
     int rc = link_items(&s, e);
     if (rc < 0)
         return rc;
-    pq_parallel(r->threads, worker, &s);
-    rc = atomic_load(&s.rc);
-    return rc < 0 ? pq_fail(e, rc, "%s", first.msg) : PQ_OK;
+    rc = r->solver == PQ_SOLVER_GPTQ ? write_by_tensor(&s, e) : write_units(&s, u->n, e);
+    return rc;
 }

@@ -10,6 +10,7 @@
 /* Of one matrix: while its layer is computed. */
 struct moments {
     double *sum2; /* [cols] */
+    float *lower; /* of X^T X; NULL where nobody asks for it */
     uint64_t rows;
 };
 
@@ -21,6 +22,8 @@ struct run {
     float *h;           /* [windows * size][hidden], what goes from layer to layer */
     struct moments *of; /* [n_tensors] */
     struct pq_imatrix_out file;
+    const struct pq_compute *compute;
+    float *turned; /* a batch's inputs, column by column */
     bool no_memory;
     size_t matrices;
     json_t *dead;
@@ -40,19 +43,42 @@ static void add_squares(double *sum2, const float *x, uint64_t cols)
         sum2[c] += (double)x[c] * (double)x[c];
 }
 
+enum { BATCH = 256 };
+
+static bool wants_products(const struct run *r, const struct pq_tensor *t)
+{
+    return r->set->products && pq_network_inputs_of(&r->m->net, t) == t;
+}
+
+static void forget(struct moments *m)
+{
+    pq_free(m->sum2);
+    pq_free(m->lower);
+    *m = (struct moments){0};
+}
+
+/* The memory for a matrix that is seen for the first time. */
+static bool begin_sums(const struct run *r, struct moments *m, const struct pq_tensor *t)
+{
+    const size_t n = (size_t)t->cols;
+    m->sum2 = (double *)pq_calloc(n, sizeof *m->sum2);
+    if (wants_products(r, t))
+        m->lower = (float *)pq_calloc(n + 1, n / 2 * sizeof *m->lower);
+    return m->sum2 && (m->lower || !wants_products(r, t));
+}
+
 static void on_inputs(void *ctx, const struct pq_inputs *in)
 {
     struct run *r = (struct run *)ctx;
     struct moments *m = &r->of[in->weight - r->m->net.tensor];
-    if (!m->sum2)
-        m->sum2 = (double *)pq_calloc((size_t)in->weight->cols, sizeof *m->sum2);
-    if (!m->sum2) {
-        r->no_memory = true;
+    r->no_memory |= !m->sum2 && !begin_sums(r, m, in->weight);
+    if (r->no_memory)
         return;
-    }
     for (uint64_t t = 0; t < in->n; t++)
         add_squares(m->sum2, in->x + t * in->step, in->weight->cols);
     m->rows += in->n;
+    if (m->lower)
+        pq_products_add(m->lower, in, r->compute, r->turned);
 }
 
 /* Columns whose input was zero throughout; a sum that is no number is an error. */
@@ -85,8 +111,9 @@ static int put_sums(struct run *r, struct pq_err *e)
         rc = check_sums(r, &r->m->net.tensor[i], m->sum2, e);
         if (rc >= 0)
             rc = pq_imatrix_put(&r->file, i, m->sum2, m->rows, e);
-        pq_free(m->sum2);
-        m->sum2 = NULL;
+        if (rc >= 0 && m->lower)
+            rc = pq_imatrix_put_products(&r->file, i, m->lower, e);
+        forget(m);
         r->matrices++;
     }
     return rc;
@@ -153,7 +180,11 @@ static int memory(struct run *r, struct pq_err *e)
     r->h = (float *)pq_calloc((size_t)(r->text.n * r->text.size), net->hp.hidden * sizeof *r->h);
     r->of = (struct moments *)pq_calloc(net->n_tensors, sizeof *r->of);
     r->dead = json_array();
-    return r->h && r->of && r->dead ? PQ_OK : no_memory(r, e);
+    uint64_t widest = 0;
+    for (size_t i = 0; i < net->n_tensors; i++)
+        widest = net->tensor[i].cols > widest ? net->tensor[i].cols : widest;
+    r->turned = (float *)pq_calloc(r->set->products ? BATCH : 0, widest * sizeof *r->turned);
+    return r->h && r->of && r->dead && r->turned ? PQ_OK : no_memory(r, e);
 }
 
 static int calibrate(struct run *r, struct pq_err *e)
@@ -167,11 +198,14 @@ static int calibrate(struct run *r, struct pq_err *e)
                                            .threads = s->threads,
                                            .kv = PQ_KV_F32,
                                            .cpu = s->cpu_level,
+                                           .batch = BATCH,
                                            .on_inputs = on_inputs,
                                            .ctx = r};
     PQ_TRY(pq_session_new(&r->s, r->m, &setup, e));
     const struct pq_imatrix about = {
         .dataset = s->text, .n_chunks = (uint32_t)r->text.n, .chunk_size = r->text.size};
+    r->compute = pq_compute_best(s->cpu_level);
+    r->file.products = s->products != 0;
     PQ_TRY(pq_imatrix_create(&r->file, s->out, &r->m->net, &about, e));
     PQ_TRY(pass(r, e));
     PQ_TRY(pq_imatrix_finish(&r->file, e));
@@ -182,12 +216,13 @@ out:
 static int report(struct run *r, json_t **out, struct pq_err *e)
 {
     const struct pq_calibrate_options *s = r->set;
-    *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:O, s:f, s:I}", "model", s->model,
-                     "text", s->text, "path", s->out, "text_tokens", (json_int_t)r->text.ids.n,
-                     "window", (json_int_t)r->text.size, "windows", (json_int_t)r->text.n, "tokens",
-                     (json_int_t)(r->text.n * r->text.size), "matrices", (json_int_t)r->matrices,
-                     "dead", r->dead, "seconds", pq_now() - r->began, "peak_rss_bytes",
-                     (json_int_t)pq_peak_rss());
+    *out =
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:O, s:f, s:I}", "model", s->model,
+                  "text", s->text, "path", s->out, "text_tokens", (json_int_t)r->text.ids.n,
+                  "window", (json_int_t)r->text.size, "windows", (json_int_t)r->text.n, "tokens",
+                  (json_int_t)(r->text.n * r->text.size), "matrices", (json_int_t)r->matrices,
+                  "products", s->products != 0, "dead", r->dead, "seconds", pq_now() - r->began,
+                  "peak_rss_bytes", (json_int_t)pq_peak_rss());
     return *out ? PQ_OK : no_memory(r, e);
 }
 
@@ -199,13 +234,14 @@ int pq_calibrate_model(json_t **out, const struct pq_calibrate_options *s, struc
     if (rc >= 0)
         rc = report(&r, out, e);
     for (size_t i = 0; r.of && i < r.m->net.n_tensors; i++)
-        pq_free(r.of[i].sum2);
+        forget(&r.of[i]);
     pq_imatrix_abandon(&r.file);
     pq_session_free(r.s);
     pq_model_free(r.m);
     pq_windows_free(&r.text);
     pq_free(r.h);
     pq_free(r.of);
+    pq_free(r.turned);
     json_decref(r.dead);
     return rc;
 }

@@ -13,4 +13,11 @@
 int pq_calibrate_model(json_t **out, const struct pq_calibrate_options *s,
                        struct pq_err *e) PQ_MUST_CHECK;
 
+/* ---- products.c ---- */
+
+/* Adds the products of all pairs of columns to the lower triangle; turned has room for in->n * cols
+ * floats. */
+void pq_products_add(float *lower, const struct pq_inputs *in, const struct pq_compute *compute,
+                     float *turned);
+
 #endif

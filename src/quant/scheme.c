@@ -5,12 +5,31 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <string.h>
 
 static const struct pq_scheme *const families[] = {
 #define PQ_X(array) array,
     PQ_SCHEME_FAMILIES(PQ_X)
 #undef PQ_X
 };
+
+static const char *const solvers[] = {
+    [PQ_SOLVER_RTN] = "rtn", [PQ_SOLVER_SEARCH] = "search", [PQ_SOLVER_GPTQ] = "gptq"};
+
+const char *pq_solver_name(enum pq_solver s)
+{
+    return solvers[s];
+}
+
+bool pq_solver_find(const char *name, enum pq_solver *out)
+{
+    for (size_t i = 0; i < PQ_LEN(solvers); i++)
+        if (!strcmp(name, solvers[i])) {
+            *out = (enum pq_solver)i;
+            return true;
+        }
+    return false;
+}
 
 const struct pq_scheme *pq_scheme_at(int i)
 {
@@ -145,7 +164,7 @@ void pq_scheme_encode(const struct pq_scheme *s, const struct pq_kern *k, enum p
         .x = x,
         .importance = importance,
         .cols = cols,
-        .search = solver == PQ_SOLVER_SEARCH,
+        .search = solver != PQ_SOLVER_RTN,
         .bits = s->bits,
         .group = s->group ? s->group : cols,
         .aux = wide ? PQ_F16 : s->aux,

@@ -18,11 +18,14 @@ enum pq_family {
     PQ_FAM_INT     /* neutral integers: w = scale * (q - zero point); ONNX and OpenVINO pack them */
 };
 
-/* How codes are chosen. Every solver works on every scheme. */
+/* How codes are chosen. */
 enum pq_solver {
-    PQ_SOLVER_RTN,   /* round to nearest, as the container's own runtime or tool does */
-    PQ_SOLVER_SEARCH /* scale and offset minimise the weighted squared error */
+    PQ_SOLVER_RTN,    /* round to nearest, as the container's own runtime or tool does */
+    PQ_SOLVER_SEARCH, /* scale and offset minimise the weighted squared error */
+    PQ_SOLVER_GPTQ    /* codes chosen with feedback on the grids of search (quant/feedback.h) */
 };
+const char *pq_solver_name(enum pq_solver s);
+bool pq_solver_find(const char *name, enum pq_solver *out);
 
 #define PQ_MAX_PARTS 3
 

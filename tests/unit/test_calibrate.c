@@ -117,6 +117,7 @@ static void files_do_not_depend_on_threads(void **state)
     struct pq_calibrate_options o = usual(modelio_path("one.gguf"));
     struct pq_buf first = {0};
     (void)state;
+    o.products = 1;
     o.threads = 1;
     calibrated(&o);
     modelio_slurp(o.out, &first);
@@ -160,6 +161,71 @@ static void files_read_back(void **state)
     importance_of_every_matrix(SAMPLE);
     for (int i = 0; i < MODELIO_FIXTURES; i++)
         importance_of_every_matrix(modelio_fixture(modelio_fixtures[i]));
+}
+
+/* ---- what is made of them ---- */
+
+/* One target written with feedback; the size is 0 when it is refused with these words. */
+static void quantized(const char *imatrix, int threads, const char *words, struct pq_buf *b)
+{
+    struct pq_quantize_options q;
+    struct pq_err e = {0};
+    char *report = NULL;
+    pq_quantize_options_default(&q);
+    q.input = SAMPLE;
+    q.out_dir = modelio_path("fed-back");
+    q.targets = "gguf";
+    q.scheme = "q3_k_m";
+    q.solver = "gptq";
+    q.imatrix = imatrix;
+    q.threads = threads;
+    q.force = 1;
+    q.name = "m";
+    const int rc = pq_quantize(&q, 0, &report, &e);
+    if (words)
+        assert_words(e, words);
+    else if (rc < 0)
+        fail_msg("%s", e.msg);
+    if (!words)
+        modelio_slurp(modelio_path("fed-back/gguf/m-Q3_K_M.gguf"), b);
+    pq_string_free(report);
+}
+
+static void feedback_does_not_depend_on_threads(void **state)
+{
+    struct pq_calibrate_options o = usual(modelio_path("with.gguf"));
+    struct pq_buf first = {0};
+    (void)state;
+    o.products = 1;
+    calibrated(&o);
+    quantized(o.out, 1, NULL, &first);
+    for (int threads = 2; threads <= 3; threads++) {
+        struct pq_buf b = {0};
+        quantized(o.out, threads, NULL, &b);
+        assert_int_equal(b.len, first.len);
+        assert_memory_equal(b.data, first.data, first.len);
+        pq_buf_free(&b);
+    }
+    pq_buf_free(&first);
+}
+
+static void feedback_needs_products(void **state)
+{
+    struct pq_calibrate_options o = usual(modelio_path("without.gguf"));
+    struct pq_buf b = {0};
+    (void)state;
+    calibrated(&o);
+    quantized(o.out, 1, "products of inputs", &b);
+    quantized(NULL, 1, "products of inputs", &b);
+    o.products = 1;
+    calibrated(&o);
+    modelio_slurp(o.out, &b);
+    for (size_t i = 0; i + 33 < b.len; i++) /* the first matrix's last element but a name */
+        if (!memcmp(b.data + i, "blk.0.attn_output.weight.counts", 31))
+            b.data[i + 30] = 'z';
+    modelio_spill(o.out, &b);
+    quantized(o.out, 1, "blk.0.attn_output.weight.counts is missing", &b);
+    pq_buf_free(&b);
 }
 
 /* ---- what goes wrong ---- */
@@ -228,6 +294,8 @@ int main(void)
         cmocka_unit_test(a_layer_at_a_time_is_the_same_pass),
         cmocka_unit_test(files_do_not_depend_on_threads),
         cmocka_unit_test(files_read_back),
+        cmocka_unit_test(feedback_does_not_depend_on_threads),
+        cmocka_unit_test(feedback_needs_products),
         cmocka_unit_test(what_cannot_be_is_said),
         cmocka_unit_test(infinities_are_named),
     };

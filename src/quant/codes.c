@@ -1,0 +1,107 @@
+/*
+ * Where the codes of a row lie, as data: a solver that has chosen codes for a grid puts them into
+ * an encoded row without knowing its scheme. Layouts are those that the decoders of this room read.
+ * SPDX-License-Identifier: MIT
+ */
+#include "quant/codes.h"
+
+#include "base/num.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* `bits` bits of each code of a block: element i of every `span` lies in byte i % stride of the
+ * span's span * bits / 8, behind those of the elements i - stride, i - 2 stride... */
+struct field {
+    uint16_t base, bits, span, stride;
+};
+
+/* Low bits first. */
+struct layout {
+    uint16_t bytes, elems;
+    struct field field[2];
+};
+
+static const struct layout nibbles = {1, 2, {{0, 4, 2, 1}}}, bytes = {1, 1, {{0, 8, 1, 1}}};
+
+static const struct layout ggml[] = {
+    [2] = {18, 32, {{2, 4, 32, 16}}},                       /* q4_0 */
+    [3] = {20, 32, {{4, 4, 32, 16}}},                       /* q4_1 */
+    [6] = {22, 32, {{6, 4, 32, 16}, {2, 1, 8, 1}}},         /* q5_0 */
+    [7] = {24, 32, {{8, 4, 32, 16}, {4, 1, 8, 1}}},         /* q5_1 */
+    [10] = {84, 256, {{16, 2, 128, 32}}},                   /* q2_k */
+    [11] = {110, 256, {{32, 2, 128, 32}, {0, 1, 256, 32}}}, /* q3_k */
+    [12] = {144, 256, {{16, 4, 64, 32}}},                   /* q4_k */
+    [13] = {176, 256, {{48, 4, 64, 32}, {16, 1, 256, 32}}}, /* q5_k */
+    [14] = {210, 256, {{0, 4, 128, 64}, {128, 2, 128, 32}}} /* q6_k */
+};
+
+static const struct layout *layout_of(const struct pq_scheme *s)
+{
+    if (s->family == PQ_FAM_INT)
+        return s->bits == 4 ? &nibbles : s->bits == 8 ? &bytes : NULL;
+    const bool known = s->family == PQ_FAM_GGML && s->ggml_type < PQ_LEN(ggml);
+    return known && ggml[s->ggml_type].bytes ? &ggml[s->ggml_type] : NULL;
+}
+
+bool pq_codes_known(const struct pq_scheme *s)
+{
+    return s->family == PQ_FAM_AFFINE || layout_of(s) != NULL;
+}
+
+static void put_bits(uint8_t *b, const struct field *f, uint64_t i, unsigned value)
+{
+    const unsigned mask = (1u << f->bits) - 1,
+                   shift = (unsigned)(i % f->span / f->stride) * f->bits;
+    uint8_t *at = b + f->base + i / f->span * (f->span * f->bits / 8u) + i % f->stride;
+    *at = (uint8_t)((*at & ~(mask << shift)) | (value & mask) << shift);
+}
+
+static void put_blocks(const struct layout *l, const uint8_t *code, uint64_t cols, unsigned flip,
+                       uint8_t *b)
+{
+    for (uint64_t at = 0; at < cols; at += l->elems, b += l->bytes)
+        for (uint64_t i = 0; i < l->elems; i++) {
+            const unsigned c = code[at + i] ^ flip;
+            put_bits(b, &l->field[0], i, c);
+            if (l->field[1].bits)
+                put_bits(b, &l->field[1], i, c >> l->field[0].bits);
+        }
+}
+
+/* MLX's stream: eight codes fill `bits` bytes. */
+static void put_stream(const uint8_t *code, uint64_t cols, int bits, uint8_t *b)
+{
+    for (uint64_t at = 0; at < cols; at += 8, b += bits) {
+        uint64_t v = 0;
+        for (int i = 0; i < 8; i++)
+            v |= (uint64_t)code[at + (uint64_t)i] << i * bits;
+        for (int i = 0; i < bits; i++)
+            b[i] = (uint8_t)(v >> 8 * i);
+    }
+}
+
+void pq_codes_put(const struct pq_scheme *s, const uint8_t *code, uint64_t cols, void *const part[])
+{
+    assert(pq_codes_known(s));
+    if (s->family == PQ_FAM_AFFINE)
+        put_stream(code, cols, s->bits, (uint8_t *)part[0]);
+    else
+        put_blocks(layout_of(s), code, cols, s->signed_codes ? 1u << (s->bits - 1) : 0,
+                   (uint8_t *)part[0]);
+}
+
+void pq_codes_grid(const struct pq_scheme *s, uint64_t cols, void *const part[],
+                   const struct pq_grid *g)
+{
+    const void *const *in = (const void *const *)part;
+    const int last = (1 << s->bits) - 1;
+    memset(g->code, 0, cols);
+    pq_codes_put(s, g->code, cols, part);
+    s->decode(s, in, cols, g->low);
+    memset(g->code, last, cols);
+    pq_codes_put(s, g->code, cols, part);
+    s->decode(s, in, cols, g->step);
+    for (uint64_t j = 0; j < cols; j++)
+        g->step[j] = (g->step[j] - g->low[j]) / (float)last;
+}

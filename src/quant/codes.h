@@ -1,0 +1,24 @@
+/*
+ * Codes apart from scales: the grid of an encoded row, and codes put into it. For schemes whose
+ * codes are steps of equal size. SPDX-License-Identifier: MIT
+ */
+#ifndef PQ_QUANT_CODES_H
+#define PQ_QUANT_CODES_H
+
+#include "quant/scheme.h"
+
+/* Can codes of this scheme be exchanged? */
+bool pq_codes_known(const struct pq_scheme *s);
+
+/* Code c of column j means low[j] + c step[j], for c from 0 to 2^bits - 1. */
+struct pq_grid {
+    float *low, *step; /* [cols] */
+    uint8_t *code;     /* [cols] */
+};
+/* Reads the grid off the decoder; the row's own codes are lost. */
+void pq_codes_grid(const struct pq_scheme *s, uint64_t cols, void *const part[],
+                   const struct pq_grid *g);
+void pq_codes_put(const struct pq_scheme *s, const uint8_t *code, uint64_t cols,
+                  void *const part[]);
+
+#endif
