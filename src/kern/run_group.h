@@ -21,19 +21,16 @@ LANE_INLINE __m512i group_four(const __m512i v[4])
     return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
 }
 
-/* From sums of fours, 16 groups in v[0] to v[group / 4 - 1], to a float per group. Split: the first
- * halves of two groups lie before their second halves. */
-LANE_INLINE __m512 group_finish(const __m512i *v, int group, bool split, const int32_t *start)
+/* From sums of fours, 16 groups in v[0] to v[group / 4 - 1], to a float per group. */
+LANE_INLINE __m512 group_finish(const __m512i *v, int group, const int32_t *start)
 {
     const __m512i halves = _mm512_set_epi32(15, 11, 14, 10, 13, 9, 12, 8, 7, 3, 6, 2, 5, 1, 4, 0);
     const __m512i quarters = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
     __m512i all = group_four(v);
     if (group == 32) { /* a quarter is half a group: even ones of low, odd ones, those of high */
         __m512i high = group_four(v + 4);
-        all = split ? _mm512_add_epi32(_mm512_shuffle_i32x4(all, high, 0x44),
-                                       _mm512_shuffle_i32x4(all, high, 0xee))
-                    : _mm512_add_epi32(_mm512_shuffle_i32x4(all, high, 0x88),
-                                       _mm512_shuffle_i32x4(all, high, 0xdd));
+        all = _mm512_add_epi32(_mm512_shuffle_i32x4(all, high, 0x88),
+                               _mm512_shuffle_i32x4(all, high, 0xdd));
         all = _mm512_permutexvar_epi32(halves, all);
     } else {
         all = _mm512_permutexvar_epi32(quarters, all);
@@ -50,7 +47,7 @@ LANE_INLINE void group_sums(const uint8_t *q, const int8_t *a, int group, int bi
     for (int i = 0; i < group / 4; i++)
         v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_loadu_si512(q + 64 * i),
                                    _mm512_loadu_si512(a + 64 * i));
-    _mm512_storeu_ps(out, group_finish(v, group, false, start));
+    _mm512_storeu_ps(out, group_finish(v, group, start));
 }
 
 #elif PQ_LANE_WIDTH == 8

@@ -11,19 +11,7 @@
 
 #if defined __AVX512VNNI__ && !defined PQ_LANES_PLAIN
 
-/* ---- 64 codes from column `at` on; "split" ones have the first halves of both groups, then the
- * second ones, and so have their activations ---- */
-
-LANE_INLINE __m512i stream_low(__m512i v)
-{
-    return _mm512_and_si512(v, _mm512_set1_epi8(15));
-}
-
-/* x in the lower half, its high nibbles' codes in the upper one. */
-LANE_INLINE __m512i stream_both(__m256i x)
-{
-    return stream_low(_mm512_inserti64x4(_mm512_castsi256_si512(x), _mm256_srli_epi16(x, 4), 1));
-}
+/* ---- 64 codes from column `at` on, or the 32 bytes that hold them: 16 of each group ---- */
 
 LANE_INLINE __m256i stream_16_16(const uint8_t *a, const uint8_t *b)
 {
@@ -31,21 +19,26 @@ LANE_INLINE __m256i stream_16_16(const uint8_t *a, const uint8_t *b)
                                    _mm_loadu_si128((const void *)b), 1);
 }
 
-/* Two blocks of `bytes` with 16 bytes of nibbles from `skip` on. */
-LANE_INLINE __m512i stream_halves(const uint8_t *row, uint64_t at, uint64_t bytes, uint64_t skip)
+LANE_INLINE __m256i stream_q4_0(const uint8_t *row, uint64_t at)
 {
-    const uint8_t *b = row + at / 32 * bytes + skip;
-    return stream_both(stream_16_16(b, b + bytes));
+    const uint8_t *b = row + at / 32 * 18 + 2;
+    return stream_16_16(b, b + 18);
 }
 
-LANE_INLINE __m512i stream_q4_0(const uint8_t *row, uint64_t at)
+LANE_INLINE __m256i stream_q4_1(const uint8_t *row, uint64_t at)
 {
-    return stream_halves(row, at, 18, 2);
+    const uint8_t *b = row + at / 32 * 20 + 4;
+    return stream_16_16(b, b + 20);
 }
 
-LANE_INLINE __m512i stream_q4_1(const uint8_t *row, uint64_t at)
+LANE_INLINE __m256i stream_pairs(const uint8_t *row, uint64_t at)
 {
-    return stream_halves(row, at, 20, 4);
+    return _mm256_loadu_si256((const void *)(row + at / 2));
+}
+
+LANE_INLINE __m512i stream_low(__m512i v)
+{
+    return _mm512_and_si512(v, _mm512_set1_epi8(15));
 }
 
 LANE_INLINE __m512i stream_q8_0(const uint8_t *row, uint64_t at)
@@ -59,7 +52,9 @@ LANE_INLINE __m512i stream_q8_0(const uint8_t *row, uint64_t at)
 LANE_INLINE __m512i stream_q4_k(const uint8_t *row, uint64_t at)
 {
     const uint8_t *b = row + at / 256 * 144 + 16 + at % 256 / 2;
-    return stream_both(_mm256_loadu_si256((const void *)b));
+    __m256i x = _mm256_loadu_si256((const void *)b); /* a group's codes in the low nibbles */
+    __m512i v = _mm512_inserti64x4(_mm512_castsi256_si512(x), _mm256_srli_epi16(x, 4), 1);
+    return stream_low(v);
 }
 
 /* 64 low nibbles at a time; the upper bits of four times 32 codes in the same 32 bytes. */
@@ -75,16 +70,6 @@ LANE_INLINE __m512i stream_q6_k(const uint8_t *row, uint64_t at)
     __m512i two = _mm512_inserti64x4(_mm512_castsi256_si512(h), _mm256_srli_epi16(h, 2), 1);
     two = _mm512_slli_epi16(_mm512_and_si512(two, _mm512_set1_epi8(3)), 4);
     return _mm512_or_si512(stream_low(low), two);
-}
-
-LANE_INLINE __m512i stream_pairs(const uint8_t *row, uint64_t at)
-{
-    __m256i x = _mm256_loadu_si256((const void *)(row + at / 2));
-    const __m256i mask = _mm256_set1_epi8(15);
-    __m256i even = _mm256_and_si256(x, mask);
-    __m256i odd = _mm256_and_si256(_mm256_srli_epi16(x, 4), mask);
-    __m512i v = _mm512_castsi256_si512(_mm256_unpacklo_epi8(even, odd));
-    return _mm512_inserti64x4(v, _mm256_unpackhi_epi8(even, odd), 1);
 }
 
 LANE_INLINE __m512i stream_bytes(const uint8_t *row, uint64_t at)
@@ -133,8 +118,9 @@ struct stream {
     enum pq_codes type;
     enum stream_scales scales;
     int group;
-    bool offsets, split;
-    uint64_t bytes; /* of a block */
+    bool offsets;
+    uint64_t bytes;                                     /* of a block */
+    __m256i (*packed)(const uint8_t *row, uint64_t at); /* or NULL */
     __m512i (*codes)(const uint8_t *row, uint64_t at);
 };
 
@@ -188,33 +174,80 @@ LANE_INLINE void stream_turn(const struct stream *how, const float *from, uint64
 
 /* ---- sixteen rows ---- */
 
+/* Two groups of nibbles: a quarter of the sums for each, of low and of high nibbles together. */
+LANE_INLINE __m256i stream_nibbles(__m256i x, const int8_t *acts)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_and_si256(x, low),
+                                      _mm256_loadu_si256((const void *)acts));
+    return _mm256_dpbusd_epi32(sum, _mm256_and_si256(_mm256_srli_epi16(x, 4), low),
+                               _mm256_loadu_si256((const void *)(acts + 32)));
+}
+
+LANE_INLINE __m256i stream_pair(__m256i a, __m256i b)
+{
+    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+}
+
+/* Even groups' sums in the lower half, odd ones' in the upper. */
+LANE_INLINE __m256i stream_four(const __m256i v[4])
+{
+    __m256i ab = stream_pair(v[0], v[1]), cd = stream_pair(v[2], v[3]);
+    return _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+}
+
+LANE_INLINE __m512 stream_packed_sums(const struct stream *how, const struct pq_codes_in *in,
+                                      const int8_t *acts, const int32_t *start, uint64_t g,
+                                      uint64_t n)
+{
+    const __m512i order = _mm512_set_epi32(15, 11, 14, 10, 13, 9, 12, 8, 7, 3, 6, 2, 5, 1, 4, 0);
+    const __m256i turn = _mm256_set1_epi8((char)(in->flip ? 0x88 : 0));
+    __m256i v[8];
+    for (uint64_t i = 0; i < 8; i++) {
+        const uint64_t at = (g + 2 * i) * PQ_ACT_BLOCK;
+        v[i] = _mm256_setzero_si256();
+        if (2 * i < n)
+            v[i] = stream_nibbles(_mm256_xor_si256(how->packed(in->part[0], at), turn), acts + at);
+    }
+    __m512i all = _mm512_castsi256_si512(stream_four(v));
+    all = _mm512_inserti64x4(all, stream_four(v + 4), 1);
+    all = _mm512_permutexvar_epi32(order, all);
+    return _mm512_cvtepi32_ps(_mm512_add_epi32(all, _mm512_loadu_si512(start + g)));
+}
+
 /* Sums of sixteen groups of a row, of those the first n. Rows end with their last group. */
 LANE_INLINE __m512 stream_sums(const struct stream *how, const struct pq_codes_in *in,
                                const int8_t *acts, const int32_t *start, uint64_t g, uint64_t n)
 {
     __m512i v[8];
     const uint64_t at = g * (uint64_t)how->group, columns = n * (uint64_t)how->group;
-    const __m512i turn =
-        _mm512_set1_epi8((char)(in->flip ? (how->type == PQ_CODES_BYTES ? 0x80 : 0x08) : 0));
+    const __m512i turn = _mm512_set1_epi8((char)(in->flip ? 0x80 : 0));
+    if (how->packed)
+        return stream_packed_sums(how, in, acts, start, g, n);
     for (int i = 0; i < how->group / 4; i++) {
         const uint64_t from = 64 * (uint64_t)i;
         v[i] = _mm512_setzero_si512();
-        if (from < columns) {
-            __m512i q = how->codes(in->part[0], at + from);
-            if (how->scales == STREAM_APART)
-                q = _mm512_xor_si512(q, turn);
-            v[i] = _mm512_dpbusd_epi32(v[i], q, _mm512_loadu_si512(acts + at + from));
-        }
+        if (from < columns)
+            v[i] = _mm512_dpbusd_epi32(v[i],
+                                       _mm512_xor_si512(how->codes(in->part[0], at + from), turn),
+                                       _mm512_loadu_si512(acts + at + from));
     }
-    return group_finish(v, how->group, how->split, start + g);
+    return group_finish(v, how->group, start + g);
 }
 
-/* The activations in the order of split codes: quarters 0 2 1 3. */
-static void stream_split(int8_t *to, const int8_t *q, uint64_t cols)
+/* Activations of two groups in the order of packed codes: those of low nibbles first. */
+LANE_INLINE void stream_order(const struct stream *how, int8_t *to, const int8_t *q, uint64_t cols)
 {
+    const __m512i apart =
+        _mm512_broadcast_i32x4(_mm_set_epi8(15, 13, 11, 9, 7, 5, 3, 1, 14, 12, 10, 8, 6, 4, 2, 0));
+    const __m512i evens_first = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
     for (uint64_t i = 0; i < cols; i += 64) {
         __m512i v = _mm512_loadu_si512(q + i);
-        _mm512_storeu_si512(to + i, _mm512_shuffle_i64x2(v, v, 0xd8));
+        if (how->type == PQ_CODES_PAIRS)
+            v = _mm512_permutexvar_epi64(evens_first, _mm512_shuffle_epi8(v, apart));
+        else
+            v = _mm512_shuffle_i64x2(v, v, 0xd8); /* halves of groups: quarters 0 2 1 3 */
+        _mm512_storeu_si512(to + i, v);
     }
 }
 
@@ -224,7 +257,7 @@ LANE_INLINE void stream_rows(const struct stream *how, const struct pq_codes_in 
                              const struct stream_memory *m)
 {
     const uint64_t groups = s->cols / (uint64_t)how->group;
-    const int8_t *acts = how->split ? m->acts : p->q;
+    const int8_t *acts = how->packed ? m->acts : p->q;
     for (uint64_t r = 0; r < PQ_STRIP_ROWS; r++)
         for (uint64_t g = 0; g < groups; g += PQ_LANES) {
             const uint64_t n = groups - g < PQ_LANES ? groups - g : PQ_LANES;
@@ -262,8 +295,8 @@ LANE_INLINE void stream_strip(const struct stream *how, const struct pq_codes_in
                                     .dot = (float *)(void *)(s->q + s->step),
                                     .scale = s->scale,
                                     .offset = s->offset};
-    if (how->split)
-        stream_split(m.acts, p->q, s->cols);
+    if (how->packed)
+        stream_order(how, m.acts, p->q, s->cols);
     stream_rows(how, in, s, p, &m);
     v16_store(out, stream_add(how, s, p, &m));
 }
@@ -287,15 +320,15 @@ static bool stream_fits(const struct pq_codes_in *in)
         stream_strip(&how, in, s, p, out);                                   \
         return true;                                                         \
     }
-STREAM(stream_dots_q4_0, PQ_CODES_Q4_0, STREAM_BLOCKS, 32, false, true, 18, stream_q4_0)
-STREAM(stream_dots_q4_1, PQ_CODES_Q4_1, STREAM_BLOCKS, 32, true, true, 20, stream_q4_1)
-STREAM(stream_dots_q8_0, PQ_CODES_Q8_0, STREAM_BLOCKS, 32, false, false, 34, stream_q8_0)
-STREAM(stream_dots_q4_k, PQ_CODES_Q4_K, STREAM_K4, 32, true, false, 144, stream_q4_k)
-STREAM(stream_dots_q6_k, PQ_CODES_Q6_K, STREAM_Q6, 16, false, false, 210, stream_q6_k)
-STREAM(stream_dots_pairs, PQ_CODES_PAIRS, STREAM_APART, 32, false, true, 0, stream_pairs)
-STREAM(stream_dots_pairs_offset, PQ_CODES_PAIRS, STREAM_APART, 32, true, true, 0, stream_pairs)
-STREAM(stream_dots_bytes, PQ_CODES_BYTES, STREAM_APART, 32, false, false, 0, stream_bytes)
-STREAM(stream_dots_bytes_offset, PQ_CODES_BYTES, STREAM_APART, 32, true, false, 0, stream_bytes)
+STREAM(stream_dots_q4_0, PQ_CODES_Q4_0, STREAM_BLOCKS, 32, false, 18, stream_q4_0, NULL)
+STREAM(stream_dots_q4_1, PQ_CODES_Q4_1, STREAM_BLOCKS, 32, true, 20, stream_q4_1, NULL)
+STREAM(stream_dots_q8_0, PQ_CODES_Q8_0, STREAM_BLOCKS, 32, false, 34, NULL, stream_q8_0)
+STREAM(stream_dots_q4_k, PQ_CODES_Q4_K, STREAM_K4, 32, true, 144, NULL, stream_q4_k)
+STREAM(stream_dots_q6_k, PQ_CODES_Q6_K, STREAM_Q6, 16, false, 210, NULL, stream_q6_k)
+STREAM(stream_dots_pairs, PQ_CODES_PAIRS, STREAM_APART, 32, false, 0, stream_pairs, NULL)
+STREAM(stream_dots_pairs_offset, PQ_CODES_PAIRS, STREAM_APART, 32, true, 0, stream_pairs, NULL)
+STREAM(stream_dots_bytes, PQ_CODES_BYTES, STREAM_APART, 32, false, 0, NULL, stream_bytes)
+STREAM(stream_dots_bytes_offset, PQ_CODES_BYTES, STREAM_APART, 32, true, 0, NULL, stream_bytes)
 #undef STREAM
 
 static bool (*const streams[PQ_CODES_TYPES][2])(const struct pq_codes_in *in,

@@ -208,7 +208,7 @@ static struct pq_generation generate(struct writer *w, uint64_t max_tokens, cons
 
 static void same_text(const struct pq_buf *a, const char *b, size_t n)
 {
-    if (a->len != n || memcmp(a->data, b, n))
+    if (a->len != n || (n && memcmp(a->data, b, n)))
         fail_msg("text is \"%.*s\", expected \"%.*s\"", (int)a->len, (const char *)a->data, (int)n,
                  b);
 }
