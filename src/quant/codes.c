@@ -6,6 +6,9 @@
 #include "quant/codes.h"
 
 #include "base/num.h"
+#include "kern/nf4.h"
+#include "quant/ggml.h"
+#include "quant/table.h"
 
 #include <assert.h>
 #include <string.h>
@@ -25,20 +28,22 @@ struct layout {
 static const struct layout nibbles = {1, 2, {{0, 4, 2, 1}}}, bytes = {1, 1, {{0, 8, 1, 1}}};
 
 static const struct layout ggml[] = {
-    [2] = {18, 32, {{2, 4, 32, 16}}},                       /* q4_0 */
-    [3] = {20, 32, {{4, 4, 32, 16}}},                       /* q4_1 */
-    [6] = {22, 32, {{6, 4, 32, 16}, {2, 1, 8, 1}}},         /* q5_0 */
-    [7] = {24, 32, {{8, 4, 32, 16}, {4, 1, 8, 1}}},         /* q5_1 */
-    [10] = {84, 256, {{16, 2, 128, 32}}},                   /* q2_k */
-    [11] = {110, 256, {{32, 2, 128, 32}, {0, 1, 256, 32}}}, /* q3_k */
-    [12] = {144, 256, {{16, 4, 64, 32}}},                   /* q4_k */
-    [13] = {176, 256, {{48, 4, 64, 32}, {16, 1, 256, 32}}}, /* q5_k */
-    [14] = {210, 256, {{0, 4, 128, 64}, {128, 2, 128, 32}}} /* q6_k */
+    [2] = {18, 32, {{2, 4, 32, 16}}},                        /* q4_0 */
+    [3] = {20, 32, {{4, 4, 32, 16}}},                        /* q4_1 */
+    [6] = {22, 32, {{6, 4, 32, 16}, {2, 1, 8, 1}}},          /* q5_0 */
+    [7] = {24, 32, {{8, 4, 32, 16}, {4, 1, 8, 1}}},          /* q5_1 */
+    [10] = {84, 256, {{16, 2, 128, 32}}},                    /* q2_k */
+    [11] = {110, 256, {{32, 2, 128, 32}, {0, 1, 256, 32}}},  /* q3_k */
+    [12] = {144, 256, {{16, 4, 64, 32}}},                    /* q4_k */
+    [13] = {176, 256, {{48, 4, 64, 32}, {16, 1, 256, 32}}},  /* q5_k */
+    [14] = {210, 256, {{0, 4, 128, 64}, {128, 2, 128, 32}}}, /* q6_k */
+    [20] = {18, 32, {{2, 4, 32, 16}}},                       /* iq4_nl */
+    [23] = {136, 256, {{8, 4, 32, 16}}}                      /* iq4_xs */
 };
 
 static const struct layout *layout_of(const struct pq_scheme *s)
 {
-    if (s->family == PQ_FAM_INT)
+    if (s->family == PQ_FAM_INT || s->family == PQ_FAM_FP || s->family == PQ_FAM_NF4)
         return s->bits == 4 ? &nibbles : s->bits == 8 ? &bytes : NULL;
     const bool known = s->family == PQ_FAM_GGML && s->ggml_type < PQ_LEN(ggml);
     return known && ggml[s->ggml_type].bytes ? &ggml[s->ggml_type] : NULL;
@@ -46,7 +51,21 @@ static const struct layout *layout_of(const struct pq_scheme *s)
 
 bool pq_codes_known(const struct pq_scheme *s)
 {
-    return s->family == PQ_FAM_AFFINE || layout_of(s) != NULL;
+    const bool bytes_of_floats = s->family == PQ_FAM_FP && s->bits == 8;
+    return (s->family == PQ_FAM_AFFINE || layout_of(s) != NULL) && !bytes_of_floats;
+}
+
+struct pq_levels pq_codes_levels(const struct pq_scheme *s)
+{
+    struct pq_levels l = {.even = false};
+    const bool iq4 = s->encoder == PQ_ENC_IQ4_NL || s->encoder == PQ_ENC_IQ4_XS;
+    const float *table = s->family == PQ_FAM_FP    ? pq_e2m1_values
+                         : s->family == PQ_FAM_NF4 ? pq_nf4
+                                                   : NULL;
+    l.even = !iq4 && !table;
+    for (int c = 0; c < 16 && !l.even; c++)
+        l.value[c] = iq4 ? (float)pq_ggml_iq4_values[c] : table[c];
+    return l;
 }
 
 static void put_bits(uint8_t *b, const struct field *f, uint64_t i, unsigned value)
@@ -95,13 +114,16 @@ void pq_codes_grid(const struct pq_scheme *s, uint64_t cols, void *const part[],
                    const struct pq_grid *g)
 {
     const void *const *in = (const void *const *)part;
-    const int last = (1 << s->bits) - 1;
+    const struct pq_levels l = pq_codes_levels(s);
+    const unsigned last = (1u << s->bits) - 1;
     memset(g->code, 0, cols);
     pq_codes_put(s, g->code, cols, part);
     s->decode(s, in, cols, g->low);
-    memset(g->code, last, cols);
+    memset(g->code, (int)last, cols);
     pq_codes_put(s, g->code, cols, part);
     s->decode(s, in, cols, g->step);
-    for (uint64_t j = 0; j < cols; j++)
-        g->step[j] = (g->step[j] - g->low[j]) / (float)last;
+    for (uint64_t j = 0; j < cols; j++) {
+        g->step[j] = (g->step[j] - (l.even ? g->low[j] : 0)) / pq_level(&l, last);
+        g->low[j] = l.even ? g->low[j] : 0;
+    }
 }

@@ -1,6 +1,6 @@
 /*
- * Codes apart from scales: the grid of an encoded row, and codes put into it. For schemes whose
- * codes are steps of equal size. SPDX-License-Identifier: MIT
+ * Codes apart from scales: the grid of an encoded row, and codes put into it.
+ * SPDX-License-Identifier: MIT
  */
 #ifndef PQ_QUANT_CODES_H
 #define PQ_QUANT_CODES_H
@@ -10,7 +10,19 @@
 /* Can codes of this scheme be exchanged? */
 bool pq_codes_known(const struct pq_scheme *s);
 
-/* Code c of column j means low[j] + c step[j], for c from 0 to 2^bits - 1. */
+/* What codes stand for before scale and offset: themselves, or the 16 values of a table. */
+struct pq_levels {
+    bool even;       /* value[c] = c for all 2^bits codes, whatever their number */
+    float value[16]; /* otherwise; those of a code book without offset */
+};
+struct pq_levels pq_codes_levels(const struct pq_scheme *s);
+
+static inline float pq_level(const struct pq_levels *l, unsigned code)
+{
+    return l->even ? (float)code : l->value[code];
+}
+
+/* Code c of column j means low[j] + level(c) step[j], for c from 0 to 2^bits - 1. */
 struct pq_grid {
     float *low, *step; /* [cols] */
     uint8_t *code;     /* [cols] */

@@ -236,6 +236,7 @@ struct work {
     const struct pq_feedback *f;
     const float *x; /* [rows][n] */
     uint64_t rows;
+    struct pq_levels levels;
     int last;                    /* code */
     float *lost;                 /* [TILE][n], in the order of choosing */
     float *low, *step;           /* [TILE][n] */
@@ -248,9 +249,20 @@ uint64_t pq_feedback_floats(uint64_t cols)
     return TILE * (3 * cols + pq_ceil_div(cols, sizeof(float)));
 }
 
-static uint8_t nearest(float v, float low, float step, int last)
+static uint8_t nearest_in_table(const float value[16], float v)
+{
+    uint8_t best = 0;
+    for (uint8_t c = 1; c < 16; c++)
+        best = fabsf(value[c] - v) < fabsf(value[best] - v) ? c : best;
+    return best;
+}
+
+static uint8_t nearest(const struct work *w, float v, float low, float step)
 {
     const float c = step != 0 ? (v - low) / step : 0;
+    const int last = w->last;
+    if (!w->levels.even)
+        return nearest_in_table(w->levels.value, c);
     return c <= 0 ? 0 : c >= (float)last ? (uint8_t)last : (uint8_t)(c + 0.5f);
 }
 
@@ -265,8 +277,8 @@ static void choose(const struct work *w, uint64_t r, uint64_t j0, uint64_t j1)
         float v = w->x[at] + w->fed_back[r * STEP + (j - j0)];
         for (uint64_t k = j0; k < j; k++)
             v += u[k] * lost[k];
-        w->code[at] = nearest(v, w->low[at], w->step[at], w->last);
-        lost[j] = w->x[at] - (w->low[at] + w->step[at] * (float)w->code[at]);
+        w->code[at] = nearest(w, v, w->low[at], w->step[at]);
+        lost[j] = w->x[at] - (w->low[at] + w->step[at] * pq_level(&w->levels, w->code[at]));
     }
 }
 
@@ -302,7 +314,10 @@ void pq_feedback_run(const struct pq_feedback *f, const struct pq_encoded *to, c
                      uint64_t n, float *scratch)
 {
     const uint64_t cols = f->n;
-    struct work w = {.f = f, .last = (1 << to->scheme->bits) - 1, .lost = scratch};
+    struct work w = {.f = f,
+                     .levels = pq_codes_levels(to->scheme),
+                     .last = (1 << to->scheme->bits) - 1,
+                     .lost = scratch};
     void *part[PQ_MAX_PARTS];
     w.low = w.lost + TILE * cols;
     w.step = w.low + TILE * cols;

@@ -51,8 +51,8 @@ static int fp_parts(const struct pq_scheme *s, uint64_t cols, struct pq_part out
     return 2;
 }
 
-static const float e2m1[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
-                               -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+const float pq_e2m1_values[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                                  -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
 
 /* A scale byte of 255 is NaN in E8M0; MLX reads it as infinity. Nobody writes it. */
 static float fp_scale(const struct pq_scheme *s, const uint8_t *scales, uint64_t j)
@@ -66,8 +66,8 @@ static void fp4_decode(const struct pq_scheme *s, const void *const part[], uint
     const uint8_t *q = part[0];
     for (uint64_t j = 0; j < cols; j += 2, q++) {
         float scale = fp_scale(s, part[1], j);
-        x[j] = scale * e2m1[*q & 15];
-        x[j + 1] = scale * e2m1[*q >> 4];
+        x[j] = scale * pq_e2m1_values[*q & 15];
+        x[j + 1] = scale * pq_e2m1_values[*q >> 4];
     }
 }
 

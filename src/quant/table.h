@@ -18,4 +18,7 @@
 PQ_SCHEME_FAMILIES(PQ_X)
 #undef PQ_X
 
+/* The values of 4-bit floats with two bits of exponent. */
+extern const float pq_e2m1_values[16];
+
 #endif
