@@ -105,17 +105,29 @@ static void codes_q8_0(const struct pq_codes_in *in, uint8_t *q, float *scale, f
 
 /* ---- super-blocks of 256 ---- */
 
-/* Eight six-bit scales and offsets in 12 bytes: the first four of each have a byte of their own,
- * whose two upper bits are lent to the last four. */
+/* Eight six-bit scales and offsets in 12 bytes, a byte each: the first four of each have a byte of
+ * their own, whose two upper bits are lent to the last four. */
+struct codes_k_bytes {
+    uint64_t scale, offset; /* little-endian */
+};
+
+LANE_INLINE struct codes_k_bytes codes_k_unpack(const uint8_t *p)
+{
+    const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x03030303;
+    const uint32_t s = pq_le32(p), o = pq_le32(p + 4), low = pq_le32(p + 8);
+    const uint32_t s_last = (low & four) | (s >> 6 & two) << 4;
+    const uint32_t o_last = (low >> 4 & four) | (o >> 6 & two) << 4;
+    return (struct codes_k_bytes){(s & six) | (uint64_t)s_last << 32,
+                                  (o & six) | (uint64_t)o_last << 32};
+}
+
 LANE_INLINE void codes_k_scales(const uint8_t *b, float *scale, float *offset)
 {
     const float d = codes_half(b), dmin = codes_half(b + 2);
-    const uint8_t *p = b + 4;
-    for (int k = 0; k < 4; k++) {
-        scale[k] = d * (float)(p[k] & 63);
-        offset[k] = 0.0f - dmin * (float)(p[k + 4] & 63);
-        scale[k + 4] = d * (float)((p[k + 8] & 15) | (p[k] >> 6) << 4);
-        offset[k + 4] = 0.0f - dmin * (float)(p[k + 8] >> 4 | (p[k + 4] >> 6) << 4);
+    const struct codes_k_bytes k = codes_k_unpack(b + 4);
+    for (int i = 0; i < 8; i++) {
+        scale[i] = d * (float)(k.scale >> 8 * i & 255);
+        offset[i] = 0.0f - dmin * (float)(k.offset >> 8 * i & 255);
     }
 }
 

@@ -132,6 +132,24 @@ struct stream_memory {
     float *scale, *offset; /* [16][groups], or as halves [groups][16] */
 };
 
+LANE_INLINE __m512 stream_bytes_times(uint64_t low, uint64_t high, float a, float b)
+{
+    __m512i v = _mm512_cvtepu8_epi32(_mm_set_epi64x((long long)high, (long long)low));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(v),
+                         _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(a), _mm512_set1_ps(b)));
+}
+
+/* Of one or two super-blocks. */
+LANE_INLINE void stream_k_scales(const uint8_t *b, uint64_t n, float *scale, float *offset)
+{
+    const uint8_t *second = n > 8 ? b + 144 : b;
+    const struct codes_k_bytes x = codes_k_unpack(b + 4), y = codes_k_unpack(second + 4);
+    __m512 s = stream_bytes_times(x.scale, y.scale, codes_half(b), codes_half(second));
+    __m512 o = stream_bytes_times(x.offset, y.offset, codes_half(b + 2), codes_half(second + 2));
+    _mm512_storeu_ps(scale, s);
+    _mm512_storeu_ps(offset, _mm512_sub_ps(_mm512_setzero_ps(), o));
+}
+
 LANE_INLINE void stream_scale(const struct stream *how, const struct pq_codes_in *in, uint64_t g,
                               uint64_t n, const struct stream_memory *m, uint64_t r)
 {
@@ -142,8 +160,7 @@ LANE_INLINE void stream_scale(const struct stream *how, const struct pq_codes_in
         if (how->offsets)
             stream_every(row + 2, g, n, how->bytes, (uint16_t *)(void *)m->offset + r);
     } else if (how->scales == STREAM_K4) {
-        for (uint64_t i = 0; i < n; i += 8)
-            codes_k_scales(row + (g + i) / 8 * how->bytes, scale + i, offset + i);
+        stream_k_scales(row + g / 8 * 144, n, scale, offset);
     } else if (how->scales == STREAM_Q6) {
         const uint8_t *b = row + g / 16 * 210;
         __m512i sc = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(b + 192)));
