@@ -136,6 +136,9 @@ json_t *pq_network_generation(const struct pq_network *net);
 
 /* One row of a network's tensor as float32 [cols], through its slices. */
 void pq_tensor_row(const struct pq_tensor *t, const struct pq_kern *k, uint64_t row, float *x);
+/* Drops rows [row0, row0 + rows) of a mapped tensor from our memory (the page cache keeps them);
+ * returns the bytes that they occupy. */
+uint64_t pq_tensor_let_go(const struct pq_tensor *t, uint64_t row0, uint64_t rows);
 const struct pq_tensor *pq_network_find(const struct pq_network *net, const char *name);
 /* The matrix whose inputs are also those of t: q for k and v, and where attention and feed-forward
  * work side by side also for the latter; else t itself. */

@@ -72,6 +72,25 @@ void pq_tensor_row(const struct pq_tensor *t, const struct pq_kern *k, uint64_t 
     pq_view_row(&s->view, k, s->row0 + row, x);
 }
 
+uint64_t pq_tensor_let_go(const struct pq_tensor *t, uint64_t row0, uint64_t rows)
+{
+    uint64_t bytes = 0, first = 0;
+    for (int i = 0; i < t->n_slices; first += t->slice[i++].rows) {
+        const struct pq_slice *s = &t->slice[i];
+        uint64_t lo = row0 > first ? row0 - first : 0, hi = row0 + rows - first;
+        if (row0 + rows <= first || lo >= s->rows)
+            continue;
+        hi = hi < s->rows ? hi : s->rows;
+        const int parts = s->view.own_zeros ? 2 : PQ_MAX_PARTS; /* what memory drops is lost */
+        for (int p = 0; p < parts && s->view.part[p]; p++) {
+            uint64_t n = pq_scheme_part_bytes(s->view.scheme, s->view.cols, p);
+            pq_map_done(s->view.part[p] + (s->row0 + lo) * n, (hi - lo) * n);
+            bytes += (hi - lo) * n;
+        }
+    }
+    return bytes;
+}
+
 static bool shares_inputs(const struct pq_network *net, enum pq_role role)
 {
     const bool of_q = role == PQ_ROLE_ATTN_K || role == PQ_ROLE_ATTN_V;

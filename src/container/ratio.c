@@ -89,6 +89,7 @@ static void worker(void *ctx, int id)
         else
             atomic_store(&q->failed, true);
         row_end(&w);
+        pq_tensor_let_go(&q->m->net.tensor[t], 0, q->m->net.tensor[t].rows);
     }
 }
 

@@ -78,9 +78,6 @@ int pq_run_targets(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
 int pq_units_make(struct pq_units *u, struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
 /* Sums of the squared error and weights of an item, units added in order. */
 struct pq_row_error pq_item_error(const struct pq_target *t, size_t item, const struct pq_units *u);
-/* Drops rows [row0, row0 + rows) of a mapped tensor from our memory (the page cache keeps them);
- * returns the bytes that they occupy. */
-uint64_t pq_rows_let_go(const struct pq_tensor *t, uint64_t row0, uint64_t rows);
 /* Adds the squared error of one decoded row against x [cols]. Encoding and verification must get
  * the same sums to the last bit. */
 void pq_row_error_add(struct pq_row_error *sum, const float *x, const float *back, uint64_t cols);

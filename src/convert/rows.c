@@ -212,25 +212,6 @@ static int encode_for(const struct shared *s, const struct link *l, const struct
     return put_piece(t, l->item, u, &p, e);
 }
 
-uint64_t pq_rows_let_go(const struct pq_tensor *t, uint64_t row0, uint64_t rows)
-{
-    uint64_t bytes = 0, first = 0;
-    for (int i = 0; i < t->n_slices; first += t->slice[i++].rows) {
-        const struct pq_slice *s = &t->slice[i];
-        uint64_t lo = row0 > first ? row0 - first : 0, hi = row0 + rows - first;
-        if (row0 + rows <= first || lo >= s->rows)
-            continue;
-        hi = hi < s->rows ? hi : s->rows;
-        const int parts = s->view.own_zeros ? 2 : PQ_MAX_PARTS; /* what memory drops is lost */
-        for (int p = 0; p < parts && s->view.part[p]; p++) {
-            uint64_t n = pq_scheme_part_bytes(s->view.scheme, s->view.cols, p);
-            pq_map_done(s->view.part[p] + (s->row0 + lo) * n, (hi - lo) * n);
-            bytes += (hi - lo) * n;
-        }
-    }
-    return bytes;
-}
-
 static int do_unit(struct shared *s, const struct pq_unit *u, const struct scratch *m,
                    struct pq_err *e)
 {
@@ -245,7 +226,7 @@ static int do_unit(struct shared *s, const struct pq_unit *u, const struct scrat
     }
     for (const struct link *l = s->of_tensor[u->tensor]; l; l = l->next)
         PQ_TRY(encode_for(s, l, u, m, e));
-    atomic_fetch_add(&s->done, pq_rows_let_go(t, u->row0, u->rows));
+    atomic_fetch_add(&s->done, pq_tensor_let_go(t, u->row0, u->rows));
 out:
     return rc;
 }

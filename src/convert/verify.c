@@ -68,8 +68,8 @@ static int check_rows(const struct check *c, size_t item, const struct pq_unit *
             pq_tensor_row(t, c->run->kern, r, back);
             pq_row_error_add(&sum, x, back, cols);
         }
-        pq_rows_let_go(it->tensor, u->row0, u->rows);
-        pq_rows_let_go(t, u->row0, u->rows);
+        pq_tensor_let_go(it->tensor, u->row0, u->rows);
+        pq_tensor_let_go(t, u->row0, u->rows);
         const struct pq_row_error *w = &c->target->written[item].error[k];
         if (sum.err != w->err || sum.ref != w->ref)
             return mismatch(c, item, "rows read back differ from the rows that were encoded", e);
