@@ -22,7 +22,8 @@ say "phiq itself runs and measures each of them"
 for path in "$out"/int4/gguf/*.gguf "$out"/int4/mlx "$out"/int4/onnx "$out"/int4/openvino; do
     show run "$path" -p "Once upon a time" --max-tokens 30 --temperature 0
 done
-show eval "$(echo "$out"/int4/gguf/*.gguf)" --ref "$model" --text README.md --window 256 --quiet
+"$phiq" run "$model" -p "Once upon a time" -n 900 --temperature 1 --seed 1 --quiet >"$out/story.txt"
+show eval "$(echo "$out"/int4/gguf/*.gguf)" --ref "$model" --text "$out/story.txt" --window 256 --quiet
 
 scripts/venv.sh
 say "the outputs in the unmodified runtimes"

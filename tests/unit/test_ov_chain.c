@@ -189,7 +189,7 @@ static void test_spread_zeros_stay(void **state)
     assert_int_equal(pq_ov_matrix(&r, (struct pq_ir_ref){5, 0}, &t), 1);
     struct pq_tensor tensor = {.rows = TALL, .cols = 32, .n_slices = 1};
     tensor.slice[0] = (struct pq_slice){.view = t.view, .rows = TALL};
-    (void)pq_rows_let_go(&tensor, 0, TALL);
+    (void)pq_tensor_let_go(&tensor, 0, TALL);
     for (int i = 0; i < TALL; i++)
         assert_int_equal(t.view.part[2][i], 9);
     pq_arena_free(&a);
