@@ -95,17 +95,24 @@ char *pq_arena_strdup(struct pq_arena *a, const char *s)
     return pq_arena_strndup(a, s, strlen(s));
 }
 
-char *pq_arena_printf(struct pq_arena *a, const char *fmt, ...)
+char *pq_arena_vprintf(struct pq_arena *a, const char *fmt, va_list ap)
 {
-    va_list ap, again;
-    va_start(ap, fmt);
+    va_list again;
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
     char *p = n < 0 ? NULL : (char *)pq_arena_alloc(a, (size_t)n + 1, 1);
     if (p)
         vsnprintf(p, (size_t)n + 1, fmt, again);
     va_end(again);
+    return p;
+}
+
+char *pq_arena_printf(struct pq_arena *a, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *p = pq_arena_vprintf(a, fmt, ap);
+    va_end(ap);
     return p;
 }
 

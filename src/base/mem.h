@@ -28,6 +28,8 @@ char *pq_arena_strdup(struct pq_arena *a, const char *s);
 char *pq_arena_strndup(struct pq_arena *a, const char *s, size_t n);
 __attribute__((format(printf, 2, 3))) char *pq_arena_printf(struct pq_arena *a, const char *fmt,
                                                             ...);
+__attribute__((format(printf, 2, 0))) char *pq_arena_vprintf(struct pq_arena *a, const char *fmt,
+                                                             va_list ap);
 void pq_arena_free(struct pq_arena *a);
 
 /* A growing buffer. Errors stick: after a failed append `failed` stays set and appends do nothing,

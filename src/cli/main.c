@@ -7,8 +7,9 @@
 const struct pq_verb pq_verbs[] = {
     {"quantize", "CHECKPOINT [options]",
      "quantize a Phi checkpoint and write it for one or more runtimes",
-     "CHECKPOINT is a Hugging Face folder (safetensors or PyTorch .bin), a GGUF file, an MLX\n"
-     "or an ONNX folder. Every target is written next to its final place, read back and compared, "
+     "CHECKPOINT is a Hugging Face folder (safetensors or PyTorch .bin), a GGUF file, an MLX,\n"
+     "ONNX or OpenVINO folder. Every target is written next to its final place, read back and "
+     "compared, "
      "and only\n"
      "then renamed: outputs are whole or absent. The source is read once for all targets.\n"
      "\n"

@@ -36,7 +36,7 @@ const struct pq_opt pq_opts[] = {
      "rounding that makes up for what earlier columns lost; needs --imatrix with products)"},
     {"context", 0, PQ_OPT_STR, AT(context), "short|long", " quantize ",
      "LongRoPE models: write one kind of factors, so that MLX (and llama.cpp at any context) is "
-     "right for short or for long prompts (default: MLX long, GGUF and ONNX both)"},
+     "right for short or for long prompts (default: MLX long, others both)"},
     {"provider", 0, PQ_OPT_STR, AT(provider), "NAME", " quantize ",
      "what the ONNX folder runs on: cpu (default), cuda, dml or webgpu"},
     {"split-max-size", 0, PQ_OPT_SIZE, AT(split), "SIZE", " quantize ",

@@ -2,7 +2,6 @@
 #include "container/onnx.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 static void *take(struct pq_onnx_build *b, size_t n, size_t size)
@@ -14,12 +13,10 @@ static void *take(struct pq_onnx_build *b, size_t n, size_t size)
 
 const char *pq_onnx_name(struct pq_onnx_build *b, const char *fmt, ...)
 {
-    char text[512];
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, ap);
+    char *s = pq_arena_vprintf(b->a, fmt, ap);
     va_end(ap);
-    char *s = n < 0 || (size_t)n >= sizeof text ? NULL : pq_arena_strdup(b->a, text);
     b->failed |= !s;
     return s ? s : "";
 }

@@ -37,12 +37,10 @@ static void *grow(struct pq_ov *g, void *list, size_t n, size_t *max, size_t siz
 
 const char *pq_ov_name(struct pq_ov *g, const char *fmt, ...)
 {
-    char text[512];
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, ap);
+    char *s = pq_arena_vprintf(g->a, fmt, ap);
     va_end(ap);
-    char *s = n < 0 || (size_t)n >= sizeof text ? NULL : pq_arena_strdup(g->a, text);
     g->failed |= !s;
     return s ? s : "";
 }

@@ -5,26 +5,6 @@
 #include "kern/compute.h"
 #include "kern/lanes_move.h"
 
-LANE_INLINE pq_v16 v16_from_bf16(const uint8_t *p)
-{
-#if PQ_LANE_WIDTH == 16
-    __m512i h = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
-    return (pq_v16){{_mm512_castsi512_ps(_mm512_slli_epi32(h, 16))}};
-#elif PQ_LANE_WIDTH == 8
-    pq_v16 v;
-    for (int i = 0; i < 2; i++) {
-        __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p + 16 * i)));
-        v.r[i] = _mm256_castsi256_ps(_mm256_slli_epi32(h, 16));
-    }
-    return v;
-#else
-    float f[PQ_LANES];
-    for (int i = 0; i < PQ_LANES; i++)
-        f[i] = pq_bf16_to_f32(pq_le16(p + 2 * i));
-    return v16_load(f);
-#endif
-}
-
 LANE_INLINE uint64_t dense_size(enum pq_dense type)
 {
     return type == PQ_DENSE_F32 ? 4 : 2;
@@ -36,7 +16,7 @@ LANE_INLINE pq_v16 dense_load(const uint8_t *row, uint64_t i, enum pq_dense type
     const uint8_t *p = row + i * dense_size(type);
     pq_v16 v;
     if (type == PQ_DENSE_BF16)
-        return v16_from_bf16(p);
+        return v16_widen_bf16(p);
     if (type == PQ_DENSE_F16) {
 #if PQ_LANE_WIDTH >= 8
         return v16_from_f16((const void *)p);
