@@ -62,27 +62,30 @@ typedef int pq_progress_fn(void *ctx, const struct pq_progress *p);
 
 /* Strings may be NULL for the default. Set with pq_quantize_options_default first. */
 struct pq_quantize_options {
-    size_t struct_size;    /* sizeof of this struct, set by the default call */
-    const char *input;     /* folder or file of the source model */
-    const char *out_dir;   /* OUT: receives OUT/gguf/..., OUT/mlx/... */
-    const char *targets;   /* "gguf,mlx" */
-    const char *precision; /* "int4" (default), "int8", "fp16", "bf16", "fp32" */
-    const char *scheme;    /* "q4_k_m", or per target "gguf:q4_k_m,mlx:affine4g64" */
-    const char *solver; /* "search" (default), "rtn", or "gptq": needs an imatrix with products */
-    int group_size;     /* weights per scale; -1 = a whole row, 0 = the precision's usual */
-    int symmetry;       /* +1 symmetric, -1 with zero points, 0 = the precision's usual */
-    double ratio;       /* share of 4-bit layers' weights that stay 4-bit; 0 = all of them */
+    size_t struct_size;       /* sizeof of this struct, set by the default call */
+    const char *input;        /* folder or file of the source model */
+    const char *out_dir;      /* OUT: receives OUT/gguf/..., OUT/mlx/... */
+    const char *targets;      /* "gguf,mlx" */
+    const char *precision;    /* "int4" (default), "int8", "fp16", "bf16", "fp32" */
+    const char *scheme;       /* "q4_k_m", or per target "gguf:q4_k_m,mlx:affine4g64" */
+    const char *solver;       /* "rtn", "search", or "gptq": needs products of inputs; default: gptq
+                                 where there are any, else search */
+    int group_size;           /* weights per scale; -1 = a whole row, 0 = the precision's usual */
+    int symmetry;             /* +1 symmetric, -1 with zero points, 0 = the precision's usual */
+    double ratio;             /* share of 4-bit layers' weights that stay 4-bit; 0 = all of them */
     const char *embed, *head; /* scheme of the embedding / output head, instead of the recipe's */
     const char *const *rule;  /* "PATTERN=SCHEME" or "TARGET:PATTERN=SCHEME", first match wins */
     size_t n_rules;
-    const char *imatrix;      /* importance matrix in llama.cpp's GGUF form */
-    const char *context;      /* LongRoPE: "short" or "long"; default: long in MLX, else both */
-    const char *provider;     /* ONNX: "cpu" (default), "cuda", "dml", "webgpu" */
-    const char *name;         /* model name in file names and metadata */
-    uint64_t split_max_bytes; /* GGUF shards no larger than this; 0 = one file */
-    int threads;              /* 0 = all CPUs */
-    const char *cpu_level;    /* cap of the kernels: "c", "avx2", ... */
-    int force;                /* replace existing outputs */
+    const char *imatrix;     /* what pq_calibrate or llama-imatrix wrote (GGUF form) */
+    const char *calibration; /* instead: a text to calibrate on first; nothing of that is kept */
+    uint64_t calibration_windows; /* of 512 tokens or the model's limit; 0 = as many as it takes */
+    const char *context;          /* LongRoPE: "short" or "long"; default: long in MLX, else both */
+    const char *provider;         /* ONNX: "cpu" (default), "cuda", "dml", "webgpu" */
+    const char *name;             /* model name in file names and metadata */
+    uint64_t split_max_bytes;     /* GGUF shards no larger than this; 0 = one file */
+    int threads;                  /* 0 = all CPUs */
+    const char *cpu_level;        /* cap of the kernels: "c", "avx2", ... */
+    int force;                    /* replace existing outputs */
     pq_progress_fn *progress;
     void *progress_ctx;
 };

@@ -56,7 +56,7 @@ int pq_quantize(const struct pq_quantize_options *o, int dry_run, char **report,
                        "options of %zu bytes, expected %zu: set them with "
                        "pq_quantize_options_default",
                        o->struct_size, sizeof *o);
-    int rc = pq_run_open(&r, o, e);
+    int rc = pq_run_open(&r, o, dry_run != 0, e);
     if (rc >= 0 && !dry_run)
         rc = pq_run_write(&r, e);
     if (rc >= 0)

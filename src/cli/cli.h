@@ -19,8 +19,8 @@ struct pq_list {
 struct pq_args {
     const char *pos[PQ_MAX_POS];
     int n_pos;
-    const char *to, *precision, *scheme, *out, *solver, *embed, *head, *imatrix, *context, *name,
-        *provider;
+    const char *to, *precision, *scheme, *out, *solver, *embed, *head, *imatrix, *calibration,
+        *context, *name, *provider;
     const char *device, *cpu;
     const char *text, *ref, *save_logits;
     uint64_t window, windows;

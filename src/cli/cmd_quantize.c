@@ -10,14 +10,15 @@ static int print_tensors(const json_t *target, struct pq_err *e)
     size_t i;
     const json_t *row;
     struct pq_table t;
-    pq_table_begin(&t, "llrrr");
-    const char *head[] = {"tensor", "scheme", "shape", "bytes", "bits/weight"};
-    for (i = 0; i < 5; i++)
+    pq_table_begin(&t, "lllrrr");
+    const char *head[] = {"tensor", "scheme", "solver", "shape", "bytes", "bits/weight"};
+    for (i = 0; i < 6; i++)
         pq_table_cell(&t, "%s", head[i]);
     json_array_foreach(json_object_get(target, "tensors"), i, row)
     {
         pq_table_cell(&t, "%s", str(row, "name"));
         pq_table_cell(&t, "%s", str(row, "scheme"));
+        pq_table_cell(&t, "%s", str(row, "solver"));
         pq_table_cell(&t, "%.0f x %.0f", num(row, "rows"), num(row, "cols"));
         pq_table_cell(&t, "%s", pq_text_bytes(num(row, "bytes"), size));
         pq_table_cell(&t, "%.3f", num(row, "bits_per_weight"));
@@ -51,6 +52,35 @@ static int print_targets(const json_t *report, struct pq_err *e)
     return pq_table_print(&t, e);
 }
 
+/* "gguf q4_k_m: gptq 25, search 1" */
+static void print_solvers(const json_t *target)
+{
+    const char *name;
+    const json_t *n;
+    const char *before = ":";
+    printf("%s %s", str(target, "target"), str(target, "scheme"));
+    json_object_foreach((json_t *)(uintptr_t)json_object_get(target, "solvers"), name, n)
+    {
+        printf("%s %s %.0f", before, name, json_number_value(n));
+        before = ",";
+    }
+    puts(*before == ':' ? ": nothing to solve" : " (matrices by solver)");
+}
+
+static void print_calibration(const json_t *c)
+{
+    char took[32];
+    size_t i;
+    const json_t *t;
+    if (!c)
+        return;
+    printf("calibrated on %.0f tokens of %s in %s\n", num(c, "tokens"), str(c, "text"),
+           pq_text_seconds(num(c, "seconds"), took));
+    json_array_foreach(json_object_get(c, "dead"), i, t)
+        printf("%s: %.0f columns had no input but zero; only their weights' own size counts\n",
+               str(t, "tensor"), num(t, "columns"));
+}
+
 static int print_report(const json_t *report, const struct pq_args *a, double seconds,
                         struct pq_err *e)
 {
@@ -67,6 +97,8 @@ static int print_report(const json_t *report, const struct pq_args *a, double se
             putchar('\n');
         }
     PQ_TRY(print_targets(report, e));
+    json_array_foreach(targets, i, row) print_solvers(row);
+    print_calibration(json_object_get(report, "calibration"));
     json_array_foreach(targets, i, row)
     {
         json_array_foreach(json_object_get(row, "notes"), k, note)
@@ -114,6 +146,8 @@ int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
     o.rule = a->rule.item;
     o.n_rules = a->rule.n;
     o.imatrix = a->imatrix;
+    o.calibration = a->calibration;
+    o.calibration_windows = a->windows;
     o.context = a->context;
     o.provider = a->provider;
     o.group_size = a->group_size;
@@ -127,7 +161,7 @@ int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
     o.progress = pq_bar_step;
     o.progress_ctx = &bar;
     pq_bar_begin(&bar, a->quiet);
-    rc = pq_run_open(&r, &o, e);
+    rc = pq_run_open(&r, &o, a->dry_run, e);
     if (rc >= 0 && !a->dry_run)
         rc = pq_run_write(&r, e);
     pq_bar_end(&bar);

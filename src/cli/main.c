@@ -14,6 +14,7 @@ const struct pq_verb pq_verbs[] = {
      "then renamed: outputs are whole or absent. The source is read once for all targets.\n"
      "\n"
      "  phiq quantize ./Phi-3.5-mini-instruct --to gguf,mlx --precision int4 -o out\n"
+     "  phiq quantize ./Phi-3.5-mini-instruct --calibration text.txt -o out\n"
      "  phiq quantize ./phi-4 --scheme gguf:q5_k_m -o out --dry-run\n"
      "  phiq quantize ./phi-4 --tensor '*down_proj*=q8_0' --imatrix imatrix.gguf -o out\n",
      1, 1, pq_cmd_quantize},
@@ -48,10 +49,10 @@ const struct pq_verb pq_verbs[] = {
      "  phiq calibrate ./Phi-3.5-mini-instruct --text calibration.txt -o phi-3.5.imatrix.gguf\n"
      "  phiq quantize ./Phi-3.5-mini-instruct --imatrix phi-3.5.imatrix.gguf -o out\n"
      "\n"
-     "With --products the file also holds what --solver gptq needs, and is for phiq alone:\n"
+     "With --products the file also holds what solver gptq needs, and is for phiq alone:\n"
      "\n"
      "  phiq calibrate ./phi-4 --text calibration.txt --products -o phi-4.stats.gguf\n"
-     "  phiq quantize ./phi-4 --imatrix phi-4.stats.gguf --solver gptq -o out\n",
+     "  phiq quantize ./phi-4 --imatrix phi-4.stats.gguf -o out\n",
      1, 1, pq_cmd_calibrate},
     {"eval", "MODEL --text FILE [options]",
      "perplexity, and how far predictions are from a reference",

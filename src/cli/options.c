@@ -30,10 +30,13 @@ const struct pq_opt pq_opts[] = {
     {"embed", 0, PQ_OPT_STR, AT(embed), "S", " quantize ", "scheme of the token embedding"},
     {"head", 0, PQ_OPT_STR, AT(head), "S", " quantize ", "scheme of the output head"},
     {"imatrix", 0, PQ_OPT_STR, AT(imatrix), "FILE", " quantize ",
-     "importance matrix (llama.cpp's GGUF form) that weighs the search"},
+     "what phiq calibrate wrote, or llama.cpp's importance matrix, in GGUF form"},
+    {"calibration", 0, PQ_OPT_STR, AT(calibration), "FILE", " quantize ",
+     "calibrate on this text first (phiq calibrate --products), keeping nothing of it"},
     {"solver", 0, PQ_OPT_STR, AT(solver), "NAME", " quantize ",
-     "search (default: least weighted error), rtn (round to nearest), or gptq (search, then "
-     "rounding that makes up for what earlier columns lost; needs --imatrix with products)"},
+     "search (least weighted error), rtn (round to nearest), or gptq (search, then rounding that "
+     "makes up for what earlier columns lost; needs products of inputs, and is the default where "
+     "there are any)"},
     {"context", 0, PQ_OPT_STR, AT(context), "short|long", " quantize ",
      "LongRoPE models: write one kind of factors, so that MLX (and llama.cpp at any context) is "
      "right for short or for long prompts (default: MLX long, others both)"},
@@ -58,8 +61,8 @@ const struct pq_opt pq_opts[] = {
      "keep the predictions of the reference (or else of the model) for later runs"},
     {"window", 0, PQ_OPT_COUNT, AT(window), "N", " eval calibrate ",
      "tokens read at once (default: 512, or the model's limit)"},
-    {"windows", 0, PQ_OPT_COUNT, AT(windows), "N", " eval calibrate ",
-     "stop after so many windows"},
+    {"windows", 0, PQ_OPT_COUNT, AT(windows), "N", " eval calibrate quantize ",
+     "stop after so many windows (quantize: of --calibration)"},
     {"whole", 0, PQ_OPT_FLAG, AT(whole), NULL, " eval ",
      "score every token of a window, not only the second half as llama-perplexity does"},
     {"products", 0, PQ_OPT_FLAG, AT(products), NULL, " calibrate ",

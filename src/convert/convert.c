@@ -22,11 +22,18 @@ int pq_run_progress(struct pq_run *r, const char *stage, const char *tensor, uin
                : PQ_OK;
 }
 
+/* Products are what tells apart: with them, gptq loses least (docs/solvers.md). */
 static int pick_solver(struct pq_run *r, struct pq_err *e)
 {
-    const char *s = r->opt->solver ? r->opt->solver : "search";
+    const bool products = r->opt->calibration || r->imatrix.products;
+    const char *s = r->opt->solver ? r->opt->solver : products ? "gptq" : "search";
     if (!pq_solver_find(s, &r->solver))
         return pq_fail(e, PQ_EINVAL, "unknown solver \"%s\": expected search, rtn or gptq", s);
+    if (r->solver == PQ_SOLVER_GPTQ && !products)
+        return pq_fail(
+            e, PQ_EINVAL,
+            "solver gptq needs products of inputs: --calibration TEXT, or --imatrix with "
+            "a file of phiq calibrate --products");
     return PQ_OK;
 }
 
@@ -53,26 +60,62 @@ out:
     return rc;
 }
 
-int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt, struct pq_err *e)
+static int plan_all(struct pq_run *r, struct pq_err *e)
+{
+    int rc = PQ_OK;
+    PQ_TRY(pick_solver(r, e));
+    PQ_TRY(pq_run_targets(r, e));
+    for (size_t i = 0; i < r->n_targets; i++)
+        PQ_TRY(plan_target(r, &r->target[i], e));
+out:
+    return rc;
+}
+
+static void forget_plans(struct pq_run *r)
+{
+    for (size_t i = 0; i < r->n_targets; i++)
+        pq_plan_free(&r->target[i].plan);
+    r->n_targets = 0;
+}
+
+/* Plans once to find what is wrong with the request before the long work, and once with what that
+ * has found. */
+static int plan_calibrated(struct pq_run *r, bool dry_run, struct pq_err *e)
+{
+    int rc = PQ_OK;
+    const size_t n = r->model->net.n_tensors;
+    r->imatrix.importance =
+        (const float **)pq_arena_alloc(&r->arena, n, sizeof *r->imatrix.importance);
+    if (!r->imatrix.importance)
+        return pq_fail(e, PQ_ENOMEM, "out of memory while planning");
+    PQ_TRY(plan_all(r, e));
+    if (dry_run)
+        return PQ_OK;
+    for (size_t i = 0; i < r->n_targets; i++)
+        PQ_TRY(pq_place_check(r, &r->target[i], e));
+    PQ_TRY(pq_run_calibrate(r, e));
+    forget_plans(r);
+    PQ_TRY(plan_all(r, e));
+out:
+    return rc;
+}
+
+int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt, bool dry_run,
+                struct pq_err *e)
 {
     int rc = PQ_OK;
     double t0 = pq_now();
     *r = (struct pq_run){.opt = opt};
     if (!opt->input || !opt->out_dir)
         return pq_fail(e, PQ_EINVAL, "an input and an output folder are needed");
-    PQ_TRY(pick_solver(r, e));
+    if (opt->imatrix && opt->calibration)
+        return pq_fail(e, PQ_EINVAL, "--imatrix and --calibration: only one of them can count");
     PQ_TRY(pick_machine(r, e));
     PQ_TRY(pq_model_load(&r->model, opt->input, e));
     if (opt->imatrix)
         PQ_TRY(pq_imatrix_load(&r->imatrix, &r->arena, opt->imatrix, &r->model->net, e));
-    if (r->solver == PQ_SOLVER_GPTQ && !r->imatrix.products)
-        PQ_TRY(pq_fail(e, PQ_EINVAL,
-                       "solver gptq needs --imatrix with products of inputs: "
-                       "phiq calibrate --products"));
-    PQ_TRY(pq_run_targets(r, e));
-    for (size_t i = 0; i < r->n_targets; i++)
-        PQ_TRY(plan_target(r, &r->target[i], e));
-    r->seconds_plan = pq_now() - t0;
+    PQ_TRY(opt->calibration ? plan_calibrated(r, dry_run, e) : plan_all(r, e));
+    r->seconds_plan = pq_now() - t0 - json_number_value(json_object_get(r->calibration, "seconds"));
 out:
     return rc;
 }
@@ -108,9 +151,9 @@ int pq_run_write(struct pq_run *r, struct pq_err *e)
 
 void pq_run_close(struct pq_run *r)
 {
-    for (size_t i = 0; i < r->n_targets; i++)
-        pq_plan_free(&r->target[i].plan);
+    forget_plans(r);
     pq_imatrix_close(&r->imatrix);
+    json_decref(r->calibration);
     pq_model_free(r->model);
     pq_arena_free(&r->arena);
 }

@@ -52,6 +52,7 @@ struct pq_run {
     enum pq_solver solver;
     int threads;
     struct pq_imatrix imatrix;
+    json_t *calibration; /* what was measured for this run; NULL: nothing */
     struct pq_target *target;
     size_t n_targets;
     struct pq_units units;
@@ -61,8 +62,9 @@ struct pq_run {
     double stage_began, last_report;
 };
 
-/* Parses targets, schemes and rules of the options and plans every target. */
-int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt,
+/* Parses targets, schemes and rules of the options, calibrates where that is asked for and the run
+ * is not dry, and plans every target. */
+int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt, bool dry_run,
                 struct pq_err *e) PQ_MUST_CHECK;
 /* Writes, verifies and renames into place. On failure nothing of this run is left behind. */
 int pq_run_write(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
@@ -71,6 +73,12 @@ json_t *pq_run_report(const struct pq_run *r, bool with_tensors);
 void pq_run_close(struct pq_run *r);
 
 /* ---- within the room ---- */
+
+/* calibration.c: measures the inputs of opt->calibration's text, through a file beside the first
+ * target that is gone when this returns. */
+int pq_run_calibrate(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
+/* How the codes of an item are chosen. Floats have none: PQ_SOLVER_RTN. */
+enum pq_solver pq_run_solver_of(const struct pq_run *r, const struct pq_item *it);
 
 /* request.c: targets, recipes, rules from the options. */
 int pq_run_targets(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
@@ -87,7 +95,8 @@ uint64_t pq_run_stride(const struct pq_run *r);
 /* rows.c: encodes all units with all threads into the open files. */
 int pq_rows_write(struct pq_run *r, const struct pq_units *u, struct pq_err *e) PQ_MUST_CHECK;
 
-/* place.c: folders and files. */
+/* place.c: folders and files. What is in the way is found before any work. */
+int pq_place_check(struct pq_run *r, struct pq_target *t, struct pq_err *e) PQ_MUST_CHECK;
 int pq_place_begin(struct pq_run *r, struct pq_target *t, struct pq_err *e) PQ_MUST_CHECK;
 int pq_place_sync(struct pq_target *t, struct pq_err *e) PQ_MUST_CHECK;
 int pq_place_commit(struct pq_run *r, struct pq_target *t, struct pq_err *e) PQ_MUST_CHECK;

@@ -13,7 +13,7 @@ static const char *final_path(struct pq_run *r, const struct pq_target *t, size_
     return pq_path_join(&r->arena, t->final_dir, t->plan.file[file].name);
 }
 
-/* Existing outputs are an error unless forced, found before any work. */
+/* Existing outputs are an error unless forced. */
 static int check_free(struct pq_run *r, const struct pq_target *t, struct pq_err *e)
 {
     if (t->plan.whole_folder) {
@@ -61,6 +61,12 @@ static int create_files(struct pq_run *r, struct pq_target *t, struct pq_err *e)
     return PQ_OK;
 }
 
+int pq_place_check(struct pq_run *r, struct pq_target *t, struct pq_err *e)
+{
+    int rc = name_paths(r, t, e);
+    return rc < 0 ? rc : check_free(r, t, e);
+}
+
 int pq_place_begin(struct pq_run *r, struct pq_target *t, struct pq_err *e)
 {
     int rc = PQ_OK;
@@ -69,8 +75,7 @@ int pq_place_begin(struct pq_run *r, struct pq_target *t, struct pq_err *e)
         return no_memory(e);
     for (size_t i = 0; i < t->plan.n_files; i++)
         t->out[i].fd = -1;
-    PQ_TRY(name_paths(r, t, e));
-    PQ_TRY(check_free(r, t, e));
+    PQ_TRY(pq_place_check(r, t, e));
     PQ_TRY(pq_dir_make(t->plan.whole_folder ? r->opt->out_dir : t->final_dir, e));
     PQ_TRY(pq_tree_remove(t->part_dir, e)); /* left by a run that was killed */
     PQ_TRY(pq_dir_make(t->part_dir, e));

@@ -26,6 +26,8 @@ static json_t *item_row(const struct pq_run *r, const struct pq_target *t, size_
                   it->scheme->name, "layer", it->tensor->layer, "rows",
                   (json_int_t)it->tensor->rows, "cols", (json_int_t)it->tensor->cols, "bytes",
                   (json_int_t)item_bytes(it), "bits_per_weight", item_bytes(it) * 8 / weights);
+    if (row && it->scheme->family != PQ_FAM_FLOAT)
+        json_object_set_new(row, "solver", json_string(pq_solver_name(pq_run_solver_of(r, it))));
     if (row && r->written) {
         struct pq_row_error s = pq_item_error(t, i, &r->units);
         json_object_set_new(row, "rel_rms_error", json_real(s.ref > 0 ? sqrt(s.err / s.ref) : 0.0));
@@ -33,19 +35,26 @@ static json_t *item_row(const struct pq_run *r, const struct pq_target *t, size_
     return row;
 }
 
+static void count(json_t *counts, const char *name)
+{
+    const json_int_t n = json_integer_value(json_object_get(counts, name));
+    json_object_set_new(counts, name, json_integer(n + 1));
+}
+
 /* Weights, bytes and error over the matrices: what a scheme is about. */
 static void summarise(const struct pq_run *r, const struct pq_target *t, json_t *out)
 {
     double weights = 0, bytes = 0, err = 0, ref = 0;
-    json_t *schemes = json_object();
+    json_t *schemes = json_object(), *solvers = json_object();
     for (size_t i = 0; i < t->plan.n_items; i++) {
         const struct pq_item *it = &t->plan.item[i];
         if (!it->tensor)
             continue;
         weights += (double)it->tensor->rows * (double)it->tensor->cols;
         bytes += item_bytes(it);
-        json_int_t n = json_integer_value(json_object_get(schemes, it->scheme->name));
-        json_object_set_new(schemes, it->scheme->name, json_integer(n + 1));
+        count(schemes, it->scheme->name);
+        if (it->scheme->family != PQ_FAM_FLOAT)
+            count(solvers, pq_solver_name(pq_run_solver_of(r, it)));
         if (r->written && pq_role_is_matrix(it->tensor->role)) {
             struct pq_row_error s = pq_item_error(t, i, &r->units);
             err += s.err;
@@ -55,6 +64,7 @@ static void summarise(const struct pq_run *r, const struct pq_target *t, json_t 
     json_object_set_new(out, "weights", json_integer((json_int_t)weights));
     json_object_set_new(out, "bits_per_weight", json_real(weights > 0 ? bytes * 8 / weights : 0));
     json_object_set_new(out, "schemes", schemes);
+    json_object_set_new(out, "solvers", solvers);
     if (r->written)
         json_object_set_new(out, "rel_rms_error", json_real(ref > 0 ? sqrt(err / ref) : 0.0));
 }
@@ -89,10 +99,11 @@ json_t *pq_run_report(const struct pq_run *r, bool with_tensors)
     for (size_t i = 0; i < r->n_targets; i++)
         json_array_append_new(targets, target_row(r, &r->target[i], with_tensors));
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:b, s:{s:f, s:f, s:f}, s:I, s:o}", "phiq",
+        "{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:b, s:{s:f, s:f, s:f}, s:I, s:o, s:O*}", "phiq",
         pq_version(), "model", r->model->name, "architecture", r->model->net.arch->name, "source",
         r->model->container->name, "source_bytes", (json_int_t)r->model->ckpt->file_bytes, "solver",
         pq_solver_name(r->solver), "cpu_level", r->kern->level, "threads", r->threads, "written",
         r->written, "seconds", "plan", r->seconds_plan, "write", r->seconds_write, "verify",
-        r->seconds_verify, "peak_rss_bytes", (json_int_t)pq_peak_rss(), "targets", targets);
+        r->seconds_verify, "peak_rss_bytes", (json_int_t)pq_peak_rss(), "targets", targets,
+        "calibration", r->calibration);
 }

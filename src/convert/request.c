@@ -193,9 +193,9 @@ static int fill_request(struct pq_run *r, struct pq_target *t, struct pq_err *e)
         rc = pq_fail(e, PQ_EINVAL, "unknown context \"%s\": expected short or long", o->context);
         goto out;
     }
-    if (o->imatrix) {
+    if (r->imatrix.importance) {
         q->importance = r->imatrix.importance;
-        q->imatrix_name = pq_path_base(o->imatrix);
+        q->imatrix_name = pq_path_base(o->imatrix ? o->imatrix : o->calibration);
         q->imatrix_entries = r->imatrix.n_entries;
         q->imatrix_chunks = r->imatrix.n_chunks;
         q->imatrix_dataset = r->imatrix.dataset;

@@ -6,6 +6,7 @@
 #include "eval/calibrate.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SAMPLE PQ_SOURCE_DIR "/models/phiq-sample"
@@ -228,6 +229,107 @@ static void feedback_needs_products(void **state)
     pq_buf_free(&b);
 }
 
+/* ---- in one command ---- */
+
+static struct pq_quantize_options at_once(const char *out)
+{
+    struct pq_quantize_options q;
+    pq_quantize_options_default(&q);
+    q.input = SAMPLE;
+    q.out_dir = modelio_path(out);
+    q.targets = "gguf";
+    q.scheme = "q4_k_m";
+    q.name = "m";
+    q.calibration = TEXT;
+    q.calibration_windows = 1;
+    return q;
+}
+
+/* What each matrix's codes were chosen by. */
+static void solvers_are(const struct pq_quantize_options *q, int dry_run, const char *expected)
+{
+    struct pq_err e = {0};
+    char *text = NULL;
+    if (pq_quantize(q, dry_run, &text, &e) < 0)
+        fail_msg("%s", e.msg);
+    json_t *j = json_loads(text, 0, NULL);
+    const json_t *t = json_array_get(json_object_get(j, "targets"), 0);
+    char *found = json_dumps(json_object_get(t, "solvers"), JSON_SORT_KEYS | JSON_COMPACT);
+    assert_string_equal(found, expected);
+    assert_true((json_object_get(j, "calibration") != NULL) == (q->calibration && !dry_run));
+    free(found);
+    json_decref(j);
+    pq_string_free(text);
+}
+
+static void files_are_equal(const char *a, const char *b)
+{
+    struct pq_buf x = {0}, y = {0};
+    modelio_slurp(modelio_path(a), &x);
+    modelio_slurp(modelio_path(b), &y);
+    assert_int_equal(x.len, y.len);
+    assert_memory_equal(x.data, y.data, x.len);
+    pq_buf_free(&x);
+    pq_buf_free(&y);
+}
+
+static int count_name(void *ctx, const char *name, struct pq_err *e)
+{
+    (void)name;
+    (void)e;
+    ++*(int *)ctx;
+    return PQ_OK;
+}
+
+static void one_command_is_both(void **state)
+{
+    struct pq_quantize_options once = at_once("once"), twice = at_once("twice");
+    struct pq_calibrate_options o = usual(modelio_path("README.md"));
+    struct pq_err e = {0};
+    int names = 0;
+    (void)state;
+    solvers_are(&once, 1, "{\"gptq\":25,\"search\":1}");
+    solvers_are(&once, 0, "{\"gptq\":25,\"search\":1}");
+    assert_return_code(pq_dir_each(modelio_path("once/gguf"), count_name, &names, &e), 0);
+    assert_int_equal(names, 1); /* nothing else is left */
+    o.window = 0;
+    o.max_windows = 1;
+    o.products = 1;
+    calibrated(&o);
+    twice.calibration = NULL;
+    twice.imatrix = o.out;
+    solvers_are(&twice, 0, "{\"gptq\":25,\"search\":1}");
+    files_are_equal("once/gguf/m-Q4_K_M.gguf", "twice/gguf/m-Q4_K_M.gguf");
+    twice.solver = "search";
+    solvers_are(&twice, 1, "{\"search\":26}");
+    once.solver = "rtn";
+    solvers_are(&once, 1, "{\"rtn\":26}");
+}
+
+static void not_quantized(const struct pq_quantize_options *q, const char *words)
+{
+    struct pq_err e = {0};
+    char *report = NULL;
+    assert_true(pq_quantize(q, 0, &report, &e) < 0);
+    assert_words(e, words);
+    assert_null(report);
+}
+
+static void one_command_refuses(void **state)
+{
+    struct pq_quantize_options q = at_once("refused");
+    (void)state;
+    q.imatrix = "any.gguf";
+    not_quantized(&q, "only one of them");
+    q.imatrix = NULL;
+    q.calibration = "/nonexistent";
+    not_quantized(&q, "/nonexistent");
+    assert_int_equal(pq_path_kind(modelio_path("refused/gguf/m-Q4_K_M.gguf")), PQ_PATH_NONE);
+    q = at_once("once"); /* is there: said before the long work */
+    q.calibration = "/nonexistent";
+    not_quantized(&q, "--force replaces it");
+}
+
 /* ---- what goes wrong ---- */
 
 static void refused(const struct pq_calibrate_options *o, const char *words)
@@ -296,6 +398,8 @@ int main(void)
         cmocka_unit_test(files_read_back),
         cmocka_unit_test(feedback_does_not_depend_on_threads),
         cmocka_unit_test(feedback_needs_products),
+        cmocka_unit_test(one_command_is_both),
+        cmocka_unit_test(one_command_refuses),
         cmocka_unit_test(what_cannot_be_is_said),
         cmocka_unit_test(infinities_are_named),
     };
