@@ -181,6 +181,91 @@ PQ_API PQ_MUST_CHECK int pq_model_tensor(const struct pq_model *m, size_t i,
 PQ_API PQ_MUST_CHECK int pq_model_rows(const struct pq_model *m, size_t i, uint64_t row0,
                                        uint64_t n, float *out, struct pq_err *e);
 
+/* ---- text from an opened model --------------------------------------------------------------- */
+
+/* A model that reads and goes on: tokenizer, keys and values of what it has read, sampler. One
+ * thread at a time; several generators may share a model. */
+struct pq_generator;
+
+/* Strings may be NULL where said. Set with pq_generator_options_default first. */
+struct pq_generator_options {
+    size_t struct_size;        /* sizeof of this struct, set by the default call */
+    uint64_t context;          /* most tokens; 0 = what the model was made for */
+    int threads;               /* 0 = all CPUs; the text does not depend on it */
+    const char *cpu_level;     /* cap of the kernels: "c", "avx2", ...; NULL = none */
+    const char *kv;            /* how keys and values are kept; NULL = "f16" */
+    int exact;                 /* activations in single precision, not rounded to 8 bits: slower */
+    const char *template_name; /* chat template by name; NULL = the model's own */
+    double temperature;        /* 0 = always the most likely token */
+    uint64_t top_k;            /* 0 = all */
+    double top_p, min_p;       /* 0 = all */
+    double repeat_penalty;     /* 0 and 1 = none */
+    uint64_t seed;             /* the same seed, the same text */
+    /* Called while a prompt is read, with tokens done and in all; a non-zero return stops, and the
+     * call that reads returns PQ_ECANCELLED. May be NULL. */
+    int (*on_read)(void *ctx, uint64_t done, uint64_t total);
+    void *ctx;
+};
+PQ_API void pq_generator_options_default(struct pq_generator_options *o);
+/* Borrows the model, which must outlive it. */
+PQ_API PQ_MUST_CHECK int pq_generator_new(struct pq_generator **out, const struct pq_model *m,
+                                          const struct pq_generator_options *o, struct pq_err *e);
+PQ_API void pq_generator_free(struct pq_generator *g); /* NULL is fine */
+
+/* Ids of `size` bytes of text into id[cap]; *n receives how many there are, which may be more than
+ * cap. With `ends`, also what the model puts around a text. */
+PQ_API PQ_MUST_CHECK int pq_generator_tokenize(const struct pq_generator *g, const char *text,
+                                               size_t size, int ends, uint32_t *id, size_t cap,
+                                               size_t *n, struct pq_err *e);
+
+struct pq_message {
+    const char *role; /* "system", "user", "assistant" */
+    const char *text; /* UTF-8 */
+};
+/* What the model goes on from becomes this: a text as it is, a conversation (messages, or JSON as
+ * for pq_tokenize) in the chat template, or ids. The beginning that it has in common with what was
+ * read before is not computed again. */
+PQ_API PQ_MUST_CHECK int pq_generator_read_text(struct pq_generator *g, const char *text,
+                                                size_t size, struct pq_err *e);
+PQ_API PQ_MUST_CHECK int pq_generator_read_messages(struct pq_generator *g,
+                                                    const struct pq_message *message, size_t n,
+                                                    struct pq_err *e);
+PQ_API PQ_MUST_CHECK int pq_generator_read_chat(struct pq_generator *g, const char *json,
+                                                struct pq_err *e);
+PQ_API PQ_MUST_CHECK int pq_generator_read_ids(struct pq_generator *g, const uint32_t *id, size_t n,
+                                               struct pq_err *e);
+/* Puts n > 0 tokens behind what was read. */
+PQ_API PQ_MUST_CHECK int pq_generator_append(struct pq_generator *g, const uint32_t *id, size_t n,
+                                             struct pq_err *e);
+
+/* What was read, and the logits of what comes next; borrowed until the generator reads on. */
+PQ_API const uint32_t *pq_generator_ids(const struct pq_generator *g, size_t *n);
+PQ_API const float *pq_generator_logits(const struct pq_generator *g, size_t *vocabulary);
+
+/* Set with pq_generate_options_default first. */
+struct pq_generate_options {
+    size_t struct_size;      /* sizeof of this struct, set by the default call */
+    uint64_t max_tokens;     /* 0 = as many as fit the context */
+    const char *const *stop; /* texts that end it, themselves not part of the result */
+    size_t n_stop;
+    /* Gets text as it comes, in whole UTF-8 characters and never the beginning of a stop text; a
+     * non-zero return stops. May be NULL. */
+    int (*on_text)(void *ctx, const char *text, size_t size);
+    void *ctx;
+};
+PQ_API void pq_generate_options_default(struct pq_generate_options *o);
+
+struct pq_generated { /* borrowed until the generator generates again or is freed */
+    const char *text; /* ended by a zero byte */
+    size_t size;
+    size_t n_tokens;
+    const char *finish; /* "eos", "stop", "length", "context" or "cancelled" */
+};
+/* Goes on after what was read; every token but the last is then read as well. */
+PQ_API PQ_MUST_CHECK int pq_generator_run(struct pq_generator *g,
+                                          const struct pq_generate_options *o,
+                                          struct pq_generated *out, struct pq_err *e);
+
 #ifdef __cplusplus
 }
 #endif

@@ -83,7 +83,7 @@ def includes(root):
 ISO_HEADERS = set("""assert complex ctype errno fenv float inttypes iso646 limits locale math
 setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath
 threads time uchar wchar wctype""".split())
-LIBRARY_HEADERS = {"expat.h", "jansson.h", "pcre2.h", "protobuf-c/protobuf-c.h"}
+LIBRARY_HEADERS = {"expat.h", "histedit.h", "jansson.h", "pcre2.h", "protobuf-c/protobuf-c.h"}
 GENERATED = ".pb-c.h"
 KERNEL_HEADERS = {"immintrin.h", "cpuid.h", "arm_neon.h"}
 
@@ -164,7 +164,7 @@ def formatted(root):
     if not version or " 14." not in version:
         print("clang-format 14 is not installed: skipped")
         sys.exit(77)
-    paths = [str(p) for p in files(root, CODE, "include", "src", "tests", "bench")]
+    paths = [str(p) for p in files(root, CODE, "include", "src", "tests", "bench", "examples")]
     r = subprocess.run([tool, "--dry-run", "-style=file", *paths], capture_output=True, text=True,
                        cwd=root)
     places = Counter(line.split(":")[0].removeprefix(f"{root}/") for line in r.stderr.splitlines()
