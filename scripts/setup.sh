@@ -4,12 +4,13 @@
 set -eu
 
 build_packages="cmake ninja-build gcc g++ pkg-config libexpat1-dev libjansson-dev libpcre2-dev
-protobuf-c-compiler libprotobuf-c-dev"
+libedit-dev protobuf-c-compiler libprotobuf-c-dev"
 test_packages="libcmocka-dev python3 python3-venv git clang"
 # Wanted by some tests, which are left out where the distribution lacks them.
 optional_packages="clang-format-14 libclang-rt-dev"
 cross_packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static protobuf-c-compiler
-libexpat1-dev:arm64 libjansson-dev:arm64 libpcre2-dev:arm64 libcmocka-dev:arm64 libprotobuf-c-dev:arm64"
+libexpat1-dev:arm64 libjansson-dev:arm64 libpcre2-dev:arm64 libedit-dev:arm64 libcmocka-dev:arm64
+libprotobuf-c-dev:arm64"
 
 say() {
     printf 'setup: %s\n' "$*"
@@ -69,7 +70,7 @@ esac
 
 if ! command -v apt-get >/dev/null; then
     say "no apt-get here. Needed: a C17 compiler, CMake >= 3.25, Ninja, pkg-config, Jansson >= 2.13,"
-    say "Expat, PCRE2, protobuf-c with its compiler"
+    say "Expat, PCRE2, libedit, protobuf-c with its compiler"
     say "(and for the tests: cmocka, Python >= 3.10 with venv, git, clang). Going on without."
     exit 0
 fi

@@ -320,3 +320,15 @@ out:
         rc = PQ_EIO;
     return rc;
 }
+
+int pq_file_append(const char *path, const void *data, size_t size, struct pq_err *e)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return io_fail(e, "open", path);
+    const ssize_t n = write(fd, data, size);
+    int rc = n == (ssize_t)size ? PQ_OK : io_fail(e, "write", path);
+    if (close(fd) && rc >= 0)
+        rc = io_fail(e, "write", path);
+    return rc;
+}

@@ -35,6 +35,8 @@ int pq_path_replace(const char *from, const char *to, struct pq_err *e);
 /* Whole small file into a NUL-terminated buffer from the heap (pq_free). `limit` caps the size. */
 int pq_file_read(const char *path, uint64_t limit, char **data, size_t *size, struct pq_err *e);
 int pq_file_write(const char *path, const void *data, size_t size, struct pq_err *e);
+/* Behind what is there, in one write; a file that is made is for its owner's eyes only. */
+int pq_file_append(const char *path, const void *data, size_t size, struct pq_err *e);
 
 /* A file being written: created new, sized at once, filled by pwrite from any thread. */
 struct pq_out {

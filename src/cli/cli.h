@@ -34,7 +34,7 @@ struct pq_args {
     uint64_t threads;
     int group_size;
     double ratio;
-    bool sym, asym, exact;
+    bool sym, asym, exact, no_history;
     bool force, dry_run, quiet, json, tensors, help;
 };
 

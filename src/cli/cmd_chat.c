@@ -1,6 +1,7 @@
 /* phiq chat: turns of a conversation, read line by line. SPDX-License-Identifier: MIT */
 #include "base/fs.h"
-#include "base/sys.h"
+#include "base/num.h"
+#include "cli/line.h"
 #include "cli/talk.h"
 
 #include <stdio.h>
@@ -8,11 +9,15 @@
 
 struct chat {
     struct pq_talk talk;
-    struct pq_chat *template;
+    struct pq_lines *lines;
     json_t *messages;
-    bool terminal; /* somebody types */
-    bool over;
+    bool quiet, over;
 };
+
+static int no_memory(struct pq_err *e)
+{
+    return pq_fail(e, PQ_ENOMEM, "out of memory for the conversation");
+}
 
 /* ---- the conversation ---- */
 
@@ -23,9 +28,7 @@ static int add_message(struct chat *c, const char *role, const char *text, size_
     if (!content)
         return pq_fail(e, PQ_EINVAL, "the %s's text is not UTF-8", role);
     json_t *m = json_pack("{s:s, s:o}", "role", role, "content", content);
-    return m && !json_array_append_new(c->messages, m)
-               ? PQ_OK
-               : pq_fail(e, PQ_ENOMEM, "out of memory for the conversation");
+    return m && !json_array_append_new(c->messages, m) ? PQ_OK : no_memory(e);
 }
 
 /* The system message comes first; a new one begins the conversation anew. */
@@ -39,26 +42,24 @@ static int save(const struct chat *c, const char *path, struct pq_err *e)
 {
     json_t *doc = json_pack("{s:O}", "messages", c->messages);
     char *text = doc ? json_dumps(doc, JSON_INDENT(2)) : NULL;
-    int rc = text ? pq_file_write(path, text, strlen(text), e)
-                  : pq_fail(e, PQ_ENOMEM, "out of memory for the conversation");
+    int rc = text ? pq_file_write(path, text, strlen(text), e) : no_memory(e);
     pq_string_free(text);
     json_decref(doc);
     return rc;
 }
 
-/* --chat goes on from a saved conversation. */
-static int begin(struct chat *c, struct pq_err *e)
+/* Goes on from a saved conversation; what is there stays when that fails. */
+static int load(struct chat *c, const char *what, struct pq_err *e)
 {
     json_t *doc = NULL;
-    c->messages = json_array();
-    if (!c->talk.a->chat)
-        return c->messages ? PQ_OK : pq_fail(e, PQ_ENOMEM, "out of memory");
-    int rc = pq_talk_conversation(c->talk.a, &doc, e);
+    int rc = pq_talk_conversation(what, &doc, e);
     if (rc < 0)
         return rc;
     json_t *list = json_is_array(doc) ? doc : json_object_get(doc, "messages");
-    if (!json_is_array(list) || json_array_extend(c->messages, list))
+    if (!json_is_array(list))
         rc = pq_fail(e, PQ_EINVAL, "the conversation is no list of messages");
+    else if (json_array_clear(c->messages) || json_array_extend(c->messages, list))
+        rc = no_memory(e);
     json_decref(doc);
     return rc;
 }
@@ -73,45 +74,18 @@ static int print_text(void *ctx, const char *text, size_t n)
     return pq_interrupted();
 }
 
-/* Reads what is new of the conversation's tokens. */
-static int read_conversation(struct chat *c, struct pq_err *e)
-{
-    struct pq_buf text = {0};
-    struct pq_ids ids = {0};
-    struct pq_session *s = c->talk.s;
-    size_t same = 0;
-    int rc;
-    PQ_TRY(pq_chat_render(c->template, &c->talk.m->vocab, c->messages, &text, e));
-    PQ_TRY(pq_tokenizer_encode(c->talk.t, (const char *)text.data, text.len, 0, &ids, e));
-    if (ids.n > pq_session_context(s))
-        PQ_TRY(pq_fail(e, PQ_EINVAL,
-                       "the conversation has %zu tokens, the context is %u: /reset begins anew",
-                       ids.n, pq_session_context(s)));
-    while (same + 1 < ids.n && same < pq_session_length(s) &&
-           pq_session_ids(s)[same] == ids.id[same])
-        same++;
-    pq_session_keep(s, same);
-    rc = pq_session_read(s, ids.id + same, ids.n - same, NULL, e);
-out:
-    pq_buf_free(&text);
-    pq_ids_free(&ids);
-    return rc;
-}
-
 static int answer(struct chat *c, struct pq_err *e)
 {
-    struct pq_generation g = pq_talk_generation(&c->talk, print_text, c);
+    struct pq_generated got;
     int rc;
-    PQ_TRY(read_conversation(c, e));
-    PQ_TRY(pq_generate(&g, e));
+    PQ_TRY(pq_generator_read_conversation(c->talk.g, c->messages, e));
+    PQ_TRY(pq_generator_run(c->talk.g, &c->talk.how, &got, e));
     putchar('\n');
     fflush(stdout);
-    if (g.finish != PQ_FINISH_EOS && !c->talk.a->quiet)
-        fprintf(stderr, "(%s)\n", pq_finish_name(g.finish));
-    PQ_TRY(
-        add_message(c, "assistant", g.text.data ? (const char *)g.text.data : "", g.text.len, e));
+    if (strcmp(got.finish, "eos") && !c->quiet)
+        fprintf(stderr, "(%s)\n", got.finish);
+    PQ_TRY(add_message(c, "assistant", got.text, got.size, e));
 out:
-    pq_generation_free(&g);
     return rc;
 }
 
@@ -130,7 +104,7 @@ static int turn(struct chat *c, const char *text, struct pq_err *e)
         json_array_remove(c->messages, before);
     if (rc == PQ_ENOMEM)
         return pq_fail(e, rc, "%s", why.msg);
-    fprintf(stderr, "phiq: %s\n", why.msg);
+    fprintf(stderr, "phiq: %s%s\n", why.msg, rc == PQ_EINVAL ? " (/reset begins anew)" : "");
     return PQ_OK;
 }
 
@@ -144,14 +118,17 @@ static int do_reset(struct chat *c, const char *arg, struct pq_err *e)
     const json_t *first = json_array_get(c->messages, 0);
     json_t *system = !strcmp(str(first, "role"), "system") ? json_deep_copy(first) : NULL;
     json_array_clear(c->messages);
-    return !system || !json_array_append_new(c->messages, system)
-               ? PQ_OK
-               : pq_fail(e, PQ_ENOMEM, "out of memory");
+    return !system || !json_array_append_new(c->messages, system) ? PQ_OK : no_memory(e);
 }
 
 static int do_save(struct chat *c, const char *arg, struct pq_err *e)
 {
     return *arg ? save(c, arg, e) : pq_fail(e, PQ_EINVAL, "/save needs a file's name");
+}
+
+static int do_load(struct chat *c, const char *arg, struct pq_err *e)
+{
+    return *arg ? load(c, arg, e) : pq_fail(e, PQ_EINVAL, "/load needs a file's name");
 }
 
 static int do_quit(struct chat *c, const char *arg, struct pq_err *e)
@@ -168,9 +145,10 @@ static const struct {
 } commands[] = {
     {"/reset", "forget the conversation, keep the system message", do_reset},
     {"/system", "TEXT: begin anew with this system message (none: without)", set_system},
-    {"/save", "FILE: write the conversation as JSON; --chat FILE goes on from it", do_save},
+    {"/save", "FILE: write the conversation as JSON", do_save},
+    {"/load", "FILE: go on from a conversation that was saved (as --chat FILE does)", do_load},
     {"/help", "this list", do_help},
-    {"/quit", "end (as does the end of input)", do_quit},
+    {"/quit", "end (as does Ctrl-D)", do_quit},
 };
 
 static int do_help(struct chat *c, const char *arg, struct pq_err *e)
@@ -178,9 +156,11 @@ static int do_help(struct chat *c, const char *arg, struct pq_err *e)
     (void)c;
     (void)arg;
     (void)e;
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    for (size_t i = 0; i < PQ_LEN(commands); i++)
         fprintf(stderr, "  %-8s %s\n", commands[i].name, commands[i].about);
-    fprintf(stderr, "  A line that ends in \\ goes on in the next one; Ctrl-C ends an answer.\n");
+    fprintf(stderr,
+            "  A line that ends in \\ goes on in the next one; \"\"\" begins and ends a message "
+            "of\n  several lines. Ctrl-C ends an answer, or drops what is typed.\n");
     return PQ_OK;
 }
 
@@ -188,7 +168,7 @@ static int command(struct chat *c, const char *line, struct pq_err *e)
 {
     const size_t n = strcspn(line, " ");
     struct pq_err why = {0};
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    for (size_t i = 0; i < PQ_LEN(commands); i++) {
         if (strlen(commands[i].name) != n || strncmp(line, commands[i].name, n))
             continue;
         const char *arg = line + n + strspn(line + n, " ");
@@ -203,64 +183,95 @@ static int command(struct chat *c, const char *line, struct pq_err *e)
 
 /* ---- lines ---- */
 
-/* A message, over as many lines as end in a backslash; PQ_OK + 1 when there is one. */
-static int read_message(const struct chat *c, struct pq_buf *out, struct pq_err *e)
+static const char fence[] = "\"\"\"";
+enum { FENCE = sizeof fence - 1 };
+
+/* Does the text end in a fence, which is taken away? */
+static bool unfence(struct pq_buf *text, size_t from)
 {
-    char piece[4096];
-    bool more = true;
-    out->len = 0;
-    if (c->terminal)
-        fputs("> ", stderr);
-    while (more && fgets(piece, sizeof piece, stdin)) {
-        size_t n = strcspn(piece, "\n");
-        more = !piece[n]; /* a long line */
-        if (n && !more && piece[n - 1] == '\\') {
-            piece[n - 1] = '\n';
-            more = true;
-            if (c->terminal)
-                fputs(". ", stderr);
-        }
-        pq_buf_put(out, piece, n);
-        if (!more) {
-            pq_buf_u8(out, 0);
-            return pq_buf_check(out, e) < 0 ? PQ_ENOMEM : PQ_OK + 1;
-        }
+    if (text->len - from < FENCE || memcmp(text->data + text->len - FENCE, fence, FENCE) != 0)
+        return false;
+    text->len -= FENCE;
+    return true;
+}
+
+/* Does the line that begins at `from` go on in the next one? The marks of that are taken away. */
+static bool goes_on(struct pq_buf *text, size_t from, bool *fenced)
+{
+    if (!from && text->len >= FENCE && !memcmp(text->data, fence, FENCE)) {
+        text->len -= FENCE;
+        memmove(text->data, text->data + FENCE, text->len);
+        *fenced = true;
     }
-    if (out->len)
-        pq_buf_u8(out, 0);
-    return out->len ? PQ_OK + 1 : PQ_OK;
+    if (*fenced)
+        return !unfence(text, from);
+    if (text->len == from || text->data[text->len - 1] != '\\')
+        return false;
+    text->len--;
+    return true;
+}
+
+/* A message of one line or more, ended by a zero byte; an enum pq_line. */
+static int read_message(struct chat *c, struct pq_buf *text, struct pq_err *e)
+{
+    bool fenced = false, more = true;
+    int got = PQ_LINE_TEXT;
+    text->len = 0;
+    while (more && got == PQ_LINE_TEXT) {
+        const size_t from = text->len;
+        got = pq_lines_read(c->lines, from ? ". " : "> ", text, e);
+        more = got == PQ_LINE_TEXT && goes_on(text, from, &fenced);
+        if (more)
+            pq_buf_u8(text, '\n');
+    }
+    if (got == PQ_LINE_END && text->len)
+        got = PQ_LINE_TEXT;
+    pq_buf_u8(text, 0);
+    return got >= 0 && pq_buf_check(text, e) < 0 ? PQ_ENOMEM : got;
 }
 
 static int converse(struct chat *c, struct pq_err *e)
 {
-    struct pq_buf line = {0};
-    int rc = PQ_OK, more = 0;
-    while (rc >= 0 && !c->over && (more = read_message(c, &line, e)) > 0) {
-        const char *text = (const char *)line.data;
-        if (text[0] == '/')
-            rc = command(c, text, e);
-        else if (text[0])
-            rc = turn(c, text, e);
+    struct pq_buf message = {0};
+    int rc = PQ_OK, got = PQ_LINE_TEXT;
+    while (rc >= 0 && !c->over && (got = read_message(c, &message, e)) > PQ_LINE_END) {
+        const char *text = (const char *)message.data;
+        if (got == PQ_LINE_DROPPED || !*text)
+            continue;
+        rc = text[0] == '/' ? command(c, text, e) : turn(c, text, e);
     }
-    pq_buf_free(&line);
-    return rc < 0 ? rc : more < 0 ? more : PQ_OK;
+    pq_buf_free(&message);
+    return rc < 0 ? rc : got < 0 ? got : PQ_OK;
+}
+
+static int begin(struct chat *c, const struct pq_args *a, struct pq_err *e)
+{
+    int rc;
+    c->messages = json_array();
+    if (!c->messages)
+        return no_memory(e);
+    PQ_TRY(pq_talk_open(&c->talk, a, e));
+    PQ_TRY(pq_generator_template(c->talk.g, e));
+    c->talk.how.on_text = print_text;
+    if (a->chat)
+        PQ_TRY(load(c, a->chat, e));
+    if (a->system)
+        PQ_TRY(set_system(c, a->system, e));
+    PQ_TRY(pq_lines_open(&c->lines, !a->no_history, e));
+    if (pq_lines_typed(c->lines))
+        fprintf(stderr, "%s. /help lists the commands.\n", c->talk.m->name);
+out:
+    return rc;
 }
 
 int pq_cmd_chat(const struct pq_args *a, struct pq_err *e)
 {
-    struct chat c = {.terminal = pq_is_terminal(0)};
-    int rc;
-    PQ_TRY(pq_talk_open(&c.talk, a, e));
-    PQ_TRY(pq_chat_choose(&c.template, &c.talk.m->vocab, a->template_name, e));
-    PQ_TRY(begin(&c, e));
-    if (a->system)
-        PQ_TRY(set_system(&c, a->system, e));
-    if (c.terminal)
-        fprintf(stderr, "%s. /help lists the commands.\n", c.talk.m->name);
-    rc = converse(&c, e);
-out:
+    struct chat c = {.quiet = a->quiet};
+    int rc = begin(&c, a, e);
+    if (rc >= 0)
+        rc = converse(&c, e);
+    pq_lines_close(c.lines);
     json_decref(c.messages);
-    pq_chat_free(c.template);
     pq_talk_close(&c.talk);
     return rc;
 }

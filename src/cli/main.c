@@ -96,9 +96,11 @@ const struct pq_verb pq_verbs[] = {
     {"chat", "PATH [options]", "talk with a model",
      "Every line is a message, put into the model's own chat template (or --template NAME); a "
      "line\n"
-     "that ends in \\ goes on in the next one. Ctrl-C ends an answer. /reset, /system TEXT, /save "
+     "that ends in \\ goes on in the next one, \"\"\" begins and ends a message of several lines.\n"
+     "Ctrl-C ends an answer, Ctrl-D the conversation. /reset, /system TEXT, /save FILE, /load "
      "FILE,\n"
-     "/help, /quit; --chat FILE goes on from what was saved.\n"
+     "/help, /quit. Lines are edited as in a shell; what is typed is kept for the next session in\n"
+     "phiq/chat_history of $XDG_STATE_HOME (~/.local/state), unless --no-history says otherwise.\n"
      "\n"
      "  phiq chat out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf --temperature 0.7 --top-p 0.9\n",
      1, 1, pq_cmd_chat},

@@ -75,6 +75,8 @@ const struct pq_opt pq_opts[] = {
      "chat template: phi2, phi3, phi3-medium, phi3-small, phi4, phi4-mini (default: the model's "
      "own)"},
     {"system", 0, PQ_OPT_STR, AT(system), "TEXT", " chat ", "the system message"},
+    {"no-history", 0, PQ_OPT_FLAG, AT(no_history), NULL, " chat ",
+     "do not keep what is typed for the next session"},
     {"max-tokens", 'n', PQ_OPT_COUNT, AT(max_tokens), "N", " run chat bench ",
      "most tokens to generate (run and chat: 256, bench: 64)"},
     {"prompt-tokens", 'p', PQ_OPT_COUNT, AT(prompt_tokens), "N", " bench ",

@@ -18,71 +18,69 @@ int pq_talk_file(struct pq_buf *out, const char *path, struct pq_err *e)
     return rc < 0 ? rc : pq_buf_check(out, e);
 }
 
-int pq_talk_conversation(const struct pq_args *a, json_t **out, struct pq_err *e)
+int pq_talk_conversation(const char *what, json_t **out, struct pq_err *e)
 {
     struct pq_buf text = {0};
+    const bool is_json = *what && strchr("[{", *what);
     int rc = PQ_OK;
-    if (strchr("[{", a->chat[0]))
-        pq_buf_puts(&text, a->chat);
+    if (is_json)
+        pq_buf_puts(&text, what);
     else
-        rc = pq_talk_file(&text, a->chat, e);
+        rc = pq_talk_file(&text, what, e);
     if (rc >= 0)
         rc = pq_buf_check(&text, e);
     if (rc >= 0)
-        rc = pq_json_parse(out, (const char *)text.data, text.len, "conversation", e);
+        rc = pq_json_parse(out, (const char *)text.data, text.len, is_json ? "conversation" : what,
+                           e);
     pq_buf_free(&text);
     return rc;
 }
 
-static int open_session(struct pq_talk *t, struct pq_err *e)
+static int on_read(void *ctx, uint64_t done, uint64_t total)
 {
-    const struct pq_args *a = t->a;
-    struct pq_session_setup setup = {.context = (uint32_t)a->context_size,
-                                     .threads = (int)a->threads,
-                                     .cpu = a->cpu,
-                                     .fast = !a->exact};
-    if (a->kv && !strcmp(a->kv, "f32"))
-        setup.kv = PQ_KV_F32;
-    else if (a->kv && strcmp(a->kv, "f16"))
-        return pq_fail(e, PQ_EINVAL, "--kv %s: expected f16 or f32", a->kv);
-    return pq_session_new(&t->s, t->m, &setup, e);
+    (void)ctx;
+    (void)done;
+    (void)total;
+    return pq_interrupted();
+}
+
+static struct pq_generator_options options(const struct pq_args *a)
+{
+    struct pq_generator_options o;
+    pq_generator_options_default(&o);
+    o.context = a->context_size;
+    o.threads = (int)a->threads;
+    o.cpu_level = a->cpu;
+    o.kv = a->kv;
+    o.exact = a->exact;
+    o.template_name = a->template_name;
+    o.temperature = a->temperature;
+    o.top_k = a->top_k;
+    o.top_p = a->top_p;
+    o.min_p = a->min_p;
+    o.repeat_penalty = a->repeat_penalty;
+    o.seed = a->seed;
+    o.on_read = on_read;
+    return o;
 }
 
 int pq_talk_open(struct pq_talk *t, const struct pq_args *a, struct pq_err *e)
 {
-    const struct pq_sampling how = {a->temperature, (uint32_t)a->top_k, a->top_p,
-                                    a->min_p,       a->repeat_penalty,  a->seed};
+    const struct pq_generator_options o = options(a);
     int rc;
-    *t = (struct pq_talk){.a = a};
+    *t = (struct pq_talk){0};
+    pq_generate_options_default(&t->how);
+    t->how.max_tokens = a->max_tokens ? a->max_tokens : USUAL_TOKENS;
+    t->how.stop = a->stop.item;
+    t->how.n_stop = a->stop.n;
     PQ_TRY(pq_model_load(&t->m, a->pos[0], e));
-    if (!t->m->has_vocab)
-        PQ_TRY(pq_fail(e, PQ_EINVAL, "%s: the model has no tokenizer", t->m->path));
-    PQ_TRY(pq_tokenizer_new(&t->t, &t->m->vocab, e));
-    PQ_TRY(open_session(t, e));
-    PQ_TRY(pq_sampler_new(&t->sampler, &how, pq_session_hparams(t->s)->vocab, e));
+    PQ_TRY(pq_generator_new(&t->g, t->m, &o, e));
 out:
     return rc;
 }
 
 void pq_talk_close(struct pq_talk *t)
 {
-    pq_sampler_free(t->sampler);
-    pq_session_free(t->s);
-    pq_tokenizer_free(t->t);
+    pq_generator_free(t->g);
     pq_model_free(t->m);
-}
-
-struct pq_generation pq_talk_generation(const struct pq_talk *t,
-                                        int (*on_text)(void *ctx, const char *text, size_t n),
-                                        void *ctx)
-{
-    const struct pq_args *a = t->a;
-    return (struct pq_generation){.session = t->s,
-                                  .tokenizer = t->t,
-                                  .sampler = t->sampler,
-                                  .max_tokens = a->max_tokens ? a->max_tokens : USUAL_TOKENS,
-                                  .stop = a->stop.item,
-                                  .n_stop = a->stop.n,
-                                  .on_text = on_text,
-                                  .ctx = ctx};
 }

@@ -126,6 +126,17 @@ class Cli(unittest.TestCase):
         roles = [m["role"] for m in json.loads(again.read_text())["messages"]]
         self.assertEqual(roles, ["system", "user", "assistant"])
 
+    def test_example_says_what_chat_says(self):
+        """examples/chat.c, through the shared library."""
+        example = os.environ["PQ_EXAMPLE"]
+        r = subprocess.run([example, SAMPLE, "Hello there", "Again"], capture_output=True,
+                           text=True, timeout=300)
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        self.assertEqual(r.stdout, self.chat("Hello there\nAgain\n", "-n", 256).stdout)
+        r = subprocess.run([example, self.tmp / "none", "Hello"], capture_output=True, text=True)
+        self.assertEqual((r.returncode, r.stdout), (1, ""))
+        self.assertIn("none", r.stderr)
+
     def test_chat_goes_on_after_a_failure(self):
         r = self.chat("/nope\n/save\n" + "word " * 300 + "\nHello\n", "--context-size", 60)
         for words in ("no command /nope", "/save needs a file's name", "/reset begins anew"):
