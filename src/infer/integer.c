@@ -15,16 +15,25 @@ struct job {
     uint64_t rows_at_once;
 };
 
-static struct pq_strip shape_of(const struct pq_product *p)
+static struct pq_strip shape_of(const struct pq_linear *l)
 {
-    const struct pq_code_rule *r = &p->linear->code;
-    const uint64_t cols = p->linear->w->cols;
-    return (struct pq_strip){.step = pq_round_up(cols, PQ_STRIP_STEP),
-                             .cols = cols,
+    const struct pq_code_rule *r = &l->code;
+    return (struct pq_strip){.step = pq_round_up(l->w->cols, PQ_STRIP_STEP),
+                             .cols = l->w->cols,
                              .group = r->group,
                              .zero = r->zero,
                              .has_offsets = r->has_offsets,
                              .bits = r->bits};
+}
+
+/* The shape with a worker's memory. */
+static struct pq_strip strip_of(const struct pq_engine *g, const struct pq_strip *shape, int worker)
+{
+    struct pq_strip s = *shape;
+    s.q = g->strip[worker].q;
+    s.scale = g->strip[worker].scale;
+    s.offset = g->strip[worker].offset;
+    return s;
 }
 
 /* ---- panels: as many of the widest as there are tokens for, then narrower ones ---- */
@@ -84,17 +93,30 @@ static struct pq_codes_in stored_row(const struct pq_linear *l, uint64_t row)
     return in;
 }
 
-static void spread(const struct job *j, const struct pq_codes_in *in, uint64_t rows,
-                   struct pq_strip *s, int worker)
+static void spread(const struct pq_product *p, const struct pq_codes_in *in, uint64_t rows,
+                   const struct pq_strip *s)
 {
-    const struct pq_engine *g = j->p->engine;
     const uint64_t groups = s->step / s->group;
-    s->q = g->strip[worker].q;
-    s->scale = g->strip[worker].scale;
-    s->offset = g->strip[worker].offset;
     for (uint64_t r = 0; r < rows; r++)
-        g->compute->spread[j->p->linear->code.type](&in[r], s->q + r * s->step,
-                                                    s->scale + r * groups, s->offset + r * groups);
+        p->engine->compute->spread[p->linear->code.type](
+            &in[r], s->q + r * s->step, s->scale + r * groups, s->offset + r * groups);
+}
+
+/* Zero points stay apart from scales, as in the decoders: scales in single precision would have to
+ * be rounded once more. */
+void pq_linear_widen(const struct pq_product *p, uint64_t r0, uint64_t rows, int worker, float *x)
+{
+    const struct pq_strip shape = shape_of(p->linear);
+    const int zeros = (int)p->linear->code.in.zeros;
+    struct pq_strip s = strip_of(p->engine, &shape, worker);
+    struct pq_codes_in in[PQ_STRIP_ROWS];
+    for (uint64_t r = 0; r < rows; r++) {
+        in[r] = stored_row(p->linear, r0 + r);
+        in[r].keep_zeros = true;
+    }
+    s.offsets_are_zeros = zeros == PQ_ZERO_NIBBLES || zeros == PQ_ZERO_BYTES;
+    spread(p, in, rows, &s);
+    p->engine->compute->widen(&s, rows, x);
 }
 
 /* Rows from r0 on, one token: where they lie if the kernels can. */
@@ -104,15 +126,12 @@ static void one_token(const struct job *j, uint64_t r0, uint64_t rows, int worke
     const struct pq_compute *c = p->engine->compute;
     const struct pq_panel panel = panel_at(j, 0);
     struct pq_codes_in in[PQ_STRIP_ROWS];
-    struct pq_strip s = j->shape;
+    const struct pq_strip s = strip_of(p->engine, &j->shape, worker);
     float y[PQ_STRIP_ROWS];
     for (uint64_t r = 0; r < PQ_STRIP_ROWS; r++)
         in[r] = stored_row(p->linear, r0 + (r < rows ? r : rows - 1));
-    s.q = p->engine->strip[worker].q;
-    s.scale = p->engine->strip[worker].scale;
-    s.offset = p->engine->strip[worker].offset;
     if (!c->stream_dots(p->linear->code.type, in, &s, &panel, y)) {
-        spread(j, in, rows, &s, worker);
+        spread(p, in, rows, &s);
         c->strip_dots(&s, &panel, y);
     }
     pq_product_put(p, r0, rows, 0, 1, y);
@@ -124,11 +143,11 @@ static void more_tokens(const struct job *j, uint64_t r0, uint64_t rows, int wor
     const struct pq_compute *c = p->engine->compute;
     const struct pq_tile *tile = &p->engine->tile[worker];
     struct pq_codes_in in[PQ_STRIP_ROWS];
-    struct pq_strip s = j->shape;
+    const struct pq_strip s = strip_of(p->engine, &j->shape, worker);
     float y[PQ_PANEL * PQ_STRIP_ROWS];
     for (uint64_t r = 0; r < rows; r++)
         in[r] = stored_row(p->linear, r0 + r);
-    spread(j, in, rows, &s, worker);
+    spread(p, in, rows, &s);
     if (p->n > FEW)
         c->turn(&s, tile);
     for (uint64_t first = 0; first < p->n;) {
@@ -168,7 +187,7 @@ static uint64_t rows_at_once(const struct pq_product *p)
 
 void pq_product_integers(const struct pq_product *p)
 {
-    struct job j = {p, shape_of(p), rows_at_once(p)};
+    struct job j = {p, shape_of(p->linear), rows_at_once(p)};
     pq_pool_each(p->engine->pool, panels_of(p->n), round_panel, &j);
     pq_pool_each(p->engine->pool, pq_ceil_div(p->linear->w->rows, j.rows_at_once), strips, &j);
 }

@@ -28,28 +28,27 @@ const struct pq_slice *pq_linear_slice(const struct pq_tensor *t, uint64_t *row,
     return s;
 }
 
-static void decode_rows(const struct pq_engine *g, const struct pq_view *v, uint64_t row,
-                        uint64_t rows, float *to)
-{
-    for (uint64_t r = 0; r < rows; r++)
-        pq_view_row(v, g->kern, row + r, to + r * v->cols);
-}
-
-/* Points d at `rows` rows of a slice: where they lie, or decoded into the worker's scratch. */
-static enum pq_dense prepare(const struct pq_engine *g, const struct pq_view *v, uint64_t row,
-                             uint64_t rows, int worker, struct pq_dots *d)
+/* Points d at d->rows rows from r0 on, which one slice holds: where they lie, or decoded into the
+ * worker's scratch. */
+static enum pq_dense prepare(const struct pq_product *p, uint64_t r0, int worker, struct pq_dots *d)
 {
     enum pq_dense type = PQ_DENSE_F32;
-    d->rows = rows;
+    uint64_t row = r0, left;
+    const struct pq_engine *g = p->engine;
+    const struct pq_view *v = &pq_linear_slice(p->linear->w, &row, &left)->view;
     if (dense_type(v, &type)) {
         d->w_step = pq_scheme_part_bytes(v->scheme, v->cols, 0);
         d->w = v->part[0] + row * d->w_step;
         return type;
     }
     float *w = g->scratch + (uint64_t)worker * PQ_STRIP_ROWS * g->max_cols;
-    decode_rows(g, v, row, rows, w);
     d->w_step = v->cols * sizeof *w;
     d->w = w;
+    if (p->linear->code.type != PQ_CODES_TYPES)
+        pq_linear_widen(p, r0, d->rows, worker, w);
+    else
+        for (uint64_t r = 0; r < d->rows; r++)
+            pq_view_row(v, g->kern, row + r, w + r * v->cols);
     return type;
 }
 
@@ -93,9 +92,9 @@ static void block(void *ctx, uint64_t item, int worker)
     while (r0 < end) {
         struct pq_dots d = {.cols = w->cols};
         uint64_t row = r0, rows;
-        const struct pq_slice *s = pq_linear_slice(w, &row, &rows);
-        rows = rows < end - r0 ? rows : end - r0;
-        enum pq_dense type = prepare(p->engine, &s->view, row, rows, worker, &d);
+        pq_linear_slice(w, &row, &rows);
+        d.rows = rows = rows < end - r0 ? rows : end - r0;
+        enum pq_dense type = prepare(p, r0, worker, &d);
         piece(p, r0, rows, &d, type);
         r0 += rows;
     }

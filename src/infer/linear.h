@@ -55,6 +55,8 @@ void pq_product_run(const struct pq_product *p);
 /* Parts of it. */
 struct pq_code_rule pq_code_rule_of(const struct pq_tensor *t);
 void pq_product_integers(const struct pq_product *p);
+/* At most PQ_STRIP_ROWS rows from r0 on, of a linear that has a code rule, as floats. */
+void pq_linear_widen(const struct pq_product *p, uint64_t r0, uint64_t rows, int worker, float *x);
 /* The slice that holds a row of the tensor; *row becomes the row of the stored matrix, *left what
  * the slice has from there on. */
 const struct pq_slice *pq_linear_slice(const struct pq_tensor *t, uint64_t *row, uint64_t *left);

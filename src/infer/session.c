@@ -29,17 +29,26 @@ static float *floats(struct pq_session *s, uint64_t n, uint64_t m, bool *failed)
     return (float *)room(s, n, m, sizeof(float), failed);
 }
 
-/* Strips and rounded activations, for groups of 16 columns and more. */
-static void integer_memory(struct pq_session *s, uint64_t threads, bool *failed)
+/* Rows of codes, for groups of 16 columns and more. */
+static void strip_memory(struct pq_session *s, uint64_t threads, bool *failed)
 {
     struct pq_engine *g = &s->engine;
     const uint64_t step = pq_round_up(g->max_cols, PQ_STRIP_STEP), groups = step / 16;
     g->strip = (struct pq_strip *)room(s, threads, 1, sizeof *g->strip, failed);
-    g->tile = (struct pq_tile *)room(s, threads, 1, sizeof *g->tile, failed);
     for (uint64_t i = 0; i < threads && !*failed; i++) {
         g->strip[i].q = (uint8_t *)room(s, PQ_STRIP_ROWS, step, 1, failed);
         g->strip[i].scale = floats(s, PQ_STRIP_ROWS, groups, failed);
         g->strip[i].offset = floats(s, PQ_STRIP_ROWS, groups, failed);
+    }
+}
+
+/* The same turned round, and rounded activations. */
+static void integer_memory(struct pq_session *s, uint64_t threads, bool *failed)
+{
+    struct pq_engine *g = &s->engine;
+    const uint64_t step = pq_round_up(g->max_cols, PQ_STRIP_STEP), groups = step / 16;
+    g->tile = (struct pq_tile *)room(s, threads, 1, sizeof *g->tile, failed);
+    for (uint64_t i = 0; i < threads && !*failed; i++) {
         g->tile[i].q = (uint8_t *)room(s, PQ_STRIP_ROWS, step, 1, failed);
         g->tile[i].scale = floats(s, PQ_STRIP_ROWS, groups, failed);
         g->tile[i].offset = floats(s, PQ_STRIP_ROWS, groups, failed);
@@ -69,6 +78,7 @@ static int memory(struct pq_session *s, struct pq_err *e)
     s->attention = floats(s, threads, pq_attention_floats(s), &failed);
     s->engine.max_cols = widest(&s->model->net);
     s->engine.scratch = floats(s, threads * PQ_STRIP_ROWS, s->engine.max_cols, &failed);
+    strip_memory(s, threads, &failed);
     if (s->engine.fast)
         integer_memory(s, threads, &failed);
     return failed ? pq_fail(e, PQ_ENOMEM, "%s: out of memory for %llu tokens at once",

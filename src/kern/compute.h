@@ -78,17 +78,19 @@ struct pq_codes_in {
     enum pq_dtype aux;      /* type of scales and offsets */
     bool flip;              /* codes are in two's complement */
     enum { PQ_ZERO_NONE, PQ_ZERO_NIBBLES, PQ_ZERO_BYTES, PQ_ZERO_OFFSETS } zeros;
+    bool keep_zeros; /* zero points come out as they are, not as offsets */
 };
 
 struct pq_strip {
     uint64_t step; /* of q, a multiple of PQ_STRIP_STEP */
     uint64_t cols;
-    uint32_t group;        /* 16 or 32 */
-    int32_t zero;          /* of codes without offsets */
-    bool has_offsets;      /* and then zero is 0 */
-    int bits;              /* codes are below 2^bits */
-    uint8_t *q;            /* [16][step] */
-    float *scale, *offset; /* [16][step / group] */
+    uint32_t group;         /* 16 or 32 */
+    int32_t zero;           /* of codes without offsets */
+    bool has_offsets;       /* and then zero is 0 */
+    bool offsets_are_zeros; /* a weight is scale (q - offset) */
+    int bits;               /* codes are below 2^bits */
+    uint8_t *q;             /* [16][step] */
+    float *scale, *offset;  /* [16][step / group] */
 };
 
 /* The same sixteen rows turned round, for many tokens. */
@@ -113,6 +115,9 @@ struct pq_compute {
     void (*mix[PQ_DENSE_TYPES])(const struct pq_mix *m);
     void (*spread[PQ_CODES_TYPES])(const struct pq_codes_in *in, uint8_t *q, float *scale,
                                    float *offset);
+    /* The first `rows` rows of a strip as floats [rows][cols]: exactly what their scheme decodes.
+     */
+    void (*widen)(const struct pq_strip *s, uint64_t rows, float *x);
     void (*turn)(const struct pq_strip *s, const struct pq_tile *t);
     /* x: rows of x_step, as many as the panel is wide. */
     void (*round_panel)(const struct pq_strip *s, const float *x, uint64_t x_step,

@@ -166,6 +166,33 @@ LANE_INLINE void v16_magic_bytes(pq_v16 a, uint8_t *out)
 #endif
 }
 
+/* Sixteen bytes as numbers. */
+LANE_INLINE pq_v16 v16_from_bytes(const uint8_t *p)
+{
+#if PQ_LANE_WIDTH == 16
+    return (pq_v16){{_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p)))}};
+#elif PQ_LANE_WIDTH == 8
+    pq_v16 v;
+    for (int i = 0; i < 2; i++)
+        v.r[i] =
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(p + 8 * i))));
+    return v;
+#elif PQ_LANE_WIDTH == 4
+    pq_v16 v;
+    for (int i = 0; i < 2; i++) {
+        uint16x8_t h = vmovl_u8(vld1_u8(p + 8 * i));
+        v.r[2 * i] = vcvtq_f32_u32(vmovl_u16(vget_low_u16(h)));
+        v.r[2 * i + 1] = vcvtq_f32_u32(vmovl_u16(vget_high_u16(h)));
+    }
+    return v;
+#else
+    float f[PQ_LANES];
+    for (int i = 0; i < PQ_LANES; i++)
+        f[i] = p[i];
+    return v16_load(f);
+#endif
+}
+
 /* The floats whose upper halves lie at h, low byte first. */
 LANE_INLINE pq_v16 v16_widen_bf16(const uint8_t *h)
 {

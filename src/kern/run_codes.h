@@ -214,6 +214,7 @@ static void codes_scales(const struct pq_codes_in *in, float *scale, float *offs
         return;
     for (i = 0; i < n; i++) {
         float o = in->zeros == PQ_ZERO_OFFSETS ? codes_aux(in->part[2], i, in->aux)
+                  : in->keep_zeros             ? (float)codes_zero(in, i)
                                                : 0.0f - scale[i * times] * (float)codes_zero(in, i);
         for (uint64_t k = 0; k < times; k++)
             offset[i * times + k] = o;

@@ -33,6 +33,30 @@ static void int_turn_strip(const struct pq_strip *s, const struct pq_tile *t)
         int_turn(s->offset, s->step / s->group, t->offset);
 }
 
+/* ---- back to floats ---- */
+
+/* The operations of the decoders, each rounded on its own. */
+LANE_INLINE void int_widen_row(const struct pq_strip *s, uint64_t r, float *x)
+{
+    const uint64_t groups = s->step / s->group;
+    for (uint64_t k = 0; k < s->cols; k += PQ_LANES) {
+        const uint64_t g = r * groups + k / s->group;
+        const pq_v16 scale = v16_set(s->scale[g]);
+        const float zero = s->offsets_are_zeros ? s->offset[g] : (float)s->zero;
+        pq_v16 v = v16_sub(v16_from_bytes(s->q + r * s->step + k), v16_set(zero));
+        v = v16_mul(scale, v);
+        if (s->has_offsets && !s->offsets_are_zeros)
+            v = v16_add(v, v16_set(s->offset[g]));
+        v16_store(x + k, v);
+    }
+}
+
+static void int_widen(const struct pq_strip *s, uint64_t rows, float *x)
+{
+    for (uint64_t r = 0; r < rows; r++)
+        int_widen_row(s, r, x + r * s->cols);
+}
+
 /* ---- activations ---- */
 
 /* 32 values to whole numbers up to 127 in size; returns what one of them is worth. */
@@ -153,8 +177,8 @@ static void int_tile_dots(const struct pq_strip *s, const struct pq_tile *t,
         s->group == 32 ? INT_TILE(1, 32) : INT_TILE(1, 16);
 }
 
-#define PQ_ROWS_INT                                                                       \
-    .turn = int_turn_strip, .round_panel = int_round_panel, .strip_dots = int_strip_dots, \
-    .tile_dots = int_tile_dots
+#define PQ_ROWS_INT                                                             \
+    .widen = int_widen, .turn = int_turn_strip, .round_panel = int_round_panel, \
+    .strip_dots = int_strip_dots, .tile_dots = int_tile_dots
 
 #endif

@@ -229,15 +229,15 @@ static bool rows_of(struct integers *m, const struct pq_scheme *s, uint64_t cols
             x[k] = k % 64 ? 0.05f : -0.05f;
         pq_scheme_encode(s, pq_kern_best(NULL), PQ_SOLVER_RTN, x, NULL, cols, part);
     }
-    m->s = (struct pq_strip){pq_round_up(cols, PQ_STRIP_STEP),
-                             cols,
-                             m->rule.group,
-                             m->rule.zero,
-                             m->rule.has_offsets,
-                             m->rule.bits,
-                             m->q,
-                             m->scale,
-                             m->offset};
+    m->s = (struct pq_strip){.step = pq_round_up(cols, PQ_STRIP_STEP),
+                             .cols = cols,
+                             .group = m->rule.group,
+                             .zero = m->rule.zero,
+                             .has_offsets = m->rule.has_offsets,
+                             .bits = m->rule.bits,
+                             .q = m->q,
+                             .scale = m->scale,
+                             .offset = m->offset};
     m->t = (struct pq_tile){m->tq, m->tscale, m->toffset};
     return true;
 }
@@ -258,10 +258,11 @@ static struct pq_codes_in row_at(const struct integers *m, uint64_t r)
     return in;
 }
 
-static void spread(struct integers *m, const struct pq_compute *c)
+static void spread(struct integers *m, const struct pq_compute *c, bool keep_zeros)
 {
     for (uint64_t r = 0; r < 16; r++) {
         struct pq_codes_in in = row_at(m, r);
+        in.keep_zeros = keep_zeros;
         c->spread[m->rule.type](&in, m->q + r * m->s.step, m->scale + r * m->s.step / m->s.group,
                                 m->offset + r * m->s.step / m->s.group);
     }
@@ -354,7 +355,7 @@ static void check_scheme(const struct pq_scheme *s, uint64_t cols, bool worst)
         x[k] = k % 64 < 32 ? 3.0f : -3.0f;
     for (int l = 0; (c = pq_compute_level(l)); l++) {
         memset(m.q, 0xff, sizeof m.q);
-        spread(&m, c);
+        spread(&m, c, false);
         check_spread(&m, c->level);
         c->turn(&m.s, &m.t);
         for (int w = 0; w < 3; w++) {
@@ -377,6 +378,51 @@ static void test_integers(void **state)
             check_scheme(s, cols[k], false);
             check_scheme(s, cols[k], true);
         }
+}
+
+/* Scales in single precision need not be halves. */
+static void roughen_scales(struct integers *m)
+{
+    const struct pq_scheme *s = m->tensor.slice[0].view.scheme;
+    const uint64_t n = s->aux == PQ_F32 ? 16 * pq_scheme_part_bytes(s, m->s.cols, 1) / 4 : 0;
+    for (uint64_t i = 0; i < n; i++) {
+        const uint32_t bits = pq_le32(m->part[1] + 4 * i);
+        pq_put_le32(m->part[1] + 4 * i, bits ^ (uint32_t)(uniform() * 4096));
+    }
+}
+
+/* Widened codes are what the scheme decodes, and not only nearly. */
+static void check_widen(const struct pq_scheme *s, uint64_t cols)
+{
+    static struct integers m;
+    static float got[16 * MOST], want[MOST];
+    const struct pq_compute *c;
+    if (rows_of(&m, s, cols, false) && m.rule.type != PQ_CODES_TYPES) {
+        roughen_scales(&m);
+        m.s.offsets_are_zeros =
+            m.rule.in.zeros == PQ_ZERO_NIBBLES || m.rule.in.zeros == PQ_ZERO_BYTES;
+        for (int l = 0; (c = pq_compute_level(l)); l++) {
+            spread(&m, c, true);
+            c->widen(&m.s, 16, got);
+            for (uint64_t r = 0; r < 16; r++) {
+                pq_view_row(&m.tensor.slice[0].view, NULL, r, want);
+                for (uint64_t k = 0; k < cols; k++)
+                    if (got[r * cols + k] != want[k])
+                        fail_msg("%s, %s: row %d column %d is %g, decoded %g", s->name, c->level,
+                                 (int)r, (int)k, (double)got[r * cols + k], (double)want[k]);
+            }
+        }
+    }
+    free_rows(&m);
+}
+
+static void test_widen(void **state)
+{
+    const struct pq_scheme *s;
+    (void)state;
+    for (int i = 0; (s = pq_scheme_at(i)); i++)
+        for (uint64_t cols = 256; cols <= 768 && s->family != PQ_FAM_FLOAT; cols += 256)
+            check_widen(s, cols);
 }
 
 /* The schemes that people use have integer products. */
@@ -411,7 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels),   cmocka_unit_test(test_dots),  cmocka_unit_test(test_mix),
         cmocka_unit_test(test_rows),     cmocka_unit_test(test_norms), cmocka_unit_test(test_which),
-        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_integers), cmocka_unit_test(test_widen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
