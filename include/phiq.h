@@ -193,7 +193,7 @@ struct pq_generator_options {
     uint64_t context;          /* most tokens; 0 = what the model was made for */
     int threads;               /* 0 = all CPUs; the text does not depend on it */
     const char *cpu_level;     /* cap of the kernels: "c", "avx2", ...; NULL = none */
-    const char *kv;            /* how keys and values are kept; NULL = "f16" */
+    const char *kv;            /* keys and values: "f16", "f32", "int8"; NULL = "f16" */
     int exact;                 /* activations in single precision, not rounded to 8 bits: slower */
     const char *template_name; /* chat template by name; NULL = the model's own */
     double temperature;        /* 0 = always the most likely token */

@@ -141,6 +141,8 @@ int pq_cmd_bench(const struct pq_args *a, struct pq_err *e)
     struct pq_session_setup setup = {
         .threads = a->threads ? (int)a->threads : pq_cpu_count(), .cpu = a->cpu, .fast = !a->exact};
     pq_interrupt_watch();
+    if (a->kv)
+        PQ_TRY(pq_kv_find(&setup.kv, a->kv, e));
     PQ_TRY(pq_model_load(&m, a->pos[0], e));
     PQ_TRY(pq_session_new(&s, m, &setup, e));
     PQ_TRY(pq_bench_run(s, &b, &r, e));

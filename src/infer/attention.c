@@ -8,11 +8,7 @@
 #include "base/num.h"
 
 #include <math.h>
-
-static enum pq_dense stored_as(const struct pq_cache *c)
-{
-    return c->type == PQ_KV_F16 ? PQ_DENSE_F16 : PQ_DENSE_F32;
-}
+#include <string.h>
 
 /* ---- rotation and the cache ---- */
 
@@ -27,42 +23,38 @@ static void rotate(float *x, const float *turn, uint32_t half)
     }
 }
 
-static void store(const struct pq_cache *c, uint8_t *to, const float *x, uint32_t n)
-{
-    for (uint32_t i = 0; i < c->head_step; i++) {
-        float v = i < n ? x[i] : 0.0f;
-        if (c->type == PQ_KV_F16) {
-            uint16_t h = pq_f32_to_f16(v);
-            memcpy(to + 2 * i, &h, sizeof h);
-        } else {
-            memcpy(to + 4 * i, &v, sizeof v);
-        }
-    }
-}
-
 struct append {
     const struct pq_session *s;
     int layer;
     uint64_t first;
 };
 
+/* A head's key or value, filled up with zeros in a worker's memory. */
+static void keep(const struct append *a, uint8_t *to, const float *x, int worker)
+{
+    const struct pq_session *s = a->s;
+    const uint64_t d = s->hp->head_dim, step = s->cache.head_step;
+    float *whole = s->attention + (uint64_t)worker * pq_attention_floats(s);
+    memcpy(whole, x, d * sizeof *x);
+    for (uint64_t i = d; i < step; i++)
+        whole[i] = 0.0f;
+    s->engine.compute->keep[s->cache.type](whole, step, to);
+}
+
 static void append_token(void *ctx, uint64_t t, int worker)
 {
     const struct append *a = (const struct append *)ctx;
     const struct pq_session *s = a->s;
     const struct pq_hparams *hp = s->hp;
-    const struct pq_cache *c = &s->cache;
     const uint32_t d = hp->head_dim, half = hp->rot_dims / 2;
-    const uint64_t size = c->type == PQ_KV_F16 ? 2 : 4, at = (a->first + t) * c->row * size;
     const float *turn = s->turn + t * hp->rot_dims;
     float *q = s->qkv + t * (hp->n_heads + 2 * hp->n_kv_heads) * d, *k = q + hp->n_heads * d;
-    (void)worker;
     for (uint32_t h = 0; h < hp->n_heads + hp->n_kv_heads; h++)
         rotate(q + h * d, turn, half);
     for (uint32_t h = 0; h < hp->n_kv_heads; h++) {
-        uint64_t head = at + h * c->head_step * size;
-        store(c, c->k[a->layer] + head, k + h * d, d);
-        store(c, c->v[a->layer] + head, k + (hp->n_kv_heads + h) * d, d);
+        const uint64_t at = pq_cache_at(&s->cache, a->first + t, h);
+        keep(a, s->cache.k[a->layer] + at, k + h * d, worker);
+        keep(a, s->cache.v[a->layer] + at, k + (hp->n_kv_heads + h) * d, worker);
     }
 }
 
@@ -157,12 +149,12 @@ static void key_block(const struct attention *a, struct rows *r, uint64_t head, 
 {
     const struct pq_session *s = a->s;
     const struct pq_cache *c = &s->cache;
-    const uint64_t size = c->type == PQ_KV_F16 ? 2 : 4, last = pos + r->n / r->group;
+    const uint64_t last = pos + r->n / r->group, window = s->hp->sliding_window;
     const uint64_t n = last - k0 < PQ_KEY_BLOCK ? last - k0 : PQ_KEY_BLOCK;
-    const uint64_t at = (k0 * c->row + head * c->head_step) * size, window = s->hp->sliding_window;
+    const uint64_t at = pq_cache_at(c, k0, head);
     const struct pq_dots d = {
-        c->k[a->layer] + at, c->row * size, n, r->step, r->q, r->step, r->n, r->p, PQ_KEY_BLOCK};
-    s->engine.compute->dots[stored_as(c)](&d);
+        c->k[a->layer] + at, c->head_bytes, n, r->step, r->q, r->step, r->n, r->p, PQ_KEY_BLOCK};
+    s->engine.compute->dots[c->type](&d);
     for (uint64_t i = 0; i < r->n; i++) {
         uint64_t seen = pos + i / r->group + 1; /* keys 0 to seen - 1 are not in the future */
         uint64_t from = window && seen > window ? seen - window : 0;
@@ -171,9 +163,9 @@ static void key_block(const struct attention *a, struct rows *r, uint64_t head, 
                : seen - k0 < n ? seen - k0
                                : n);
     }
-    const struct pq_mix m = {c->v[a->layer] + at, c->row * size, n,      r->step, r->p,
+    const struct pq_mix m = {c->v[a->layer] + at, c->head_bytes, n,      r->step, r->p,
                              PQ_KEY_BLOCK,        r->n,          r->acc, r->step};
-    s->engine.compute->mix[stored_as(c)](&m);
+    s->engine.compute->mix[c->type](&m);
 }
 
 static void attend(void *ctx, uint64_t item, int worker)

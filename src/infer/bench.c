@@ -112,7 +112,7 @@ static int check(const struct pq_session *s, const struct pq_bench *b, struct pq
 
 static uint64_t cache_bytes(const struct pq_session *s, const struct pq_bench *b)
 {
-    uint64_t row = 2ull * s->cache.row * (s->cache.type == PQ_KV_F16 ? 2 : 4) * s->hp->n_layers;
+    uint64_t row = 2 * pq_cache_token_bytes(&s->cache) * s->hp->n_layers;
     return row * (b->prompt + b->generate / 2);
 }
 

@@ -3,17 +3,47 @@
 
 #include "base/num.h"
 
-static uint64_t token_bytes(const struct pq_cache *c)
+#include <string.h>
+
+static const struct {
+    const char *name;
+    enum pq_dense stored;
+    uint32_t unit, bytes; /* elements that are stored together, and their size */
+} kinds[PQ_KV_TYPES] = {
+    [PQ_KV_F16] = {"f16", PQ_DENSE_F16, 16, 32},
+    [PQ_KV_F32] = {"f32", PQ_DENSE_F32, 16, 64},
+    [PQ_KV_INT8] = {"int8", PQ_DENSE_Q8, PQ_Q8_BLOCK, PQ_Q8_BYTES},
+};
+
+int pq_kv_find(enum pq_kv *out, const char *name, struct pq_err *e)
 {
-    return (uint64_t)c->row * (c->type == PQ_KV_F16 ? 2 : 4);
+    for (int i = 0; i < PQ_KV_TYPES; i++)
+        if (!strcmp(name, kinds[i].name)) {
+            *out = (enum pq_kv)i;
+            return PQ_OK;
+        }
+    return pq_fail(e, PQ_EINVAL, "keys and values as \"%s\": expected f16, f32 or int8", name);
+}
+
+uint64_t pq_cache_token_bytes(const struct pq_cache *c)
+{
+    return c->heads * c->head_bytes;
+}
+
+uint64_t pq_cache_at(const struct pq_cache *c, uint64_t token, uint64_t head)
+{
+    const uint64_t block = token / PQ_KEY_BLOCK, place = token % PQ_KEY_BLOCK;
+    return ((block * c->heads + head) * PQ_KEY_BLOCK + place) * c->head_bytes;
 }
 
 int pq_cache_new(struct pq_session *s, enum pq_kv type, struct pq_err *e)
 {
     struct pq_cache *c = &s->cache;
-    c->type = type;
-    c->head_step = (uint32_t)pq_round_up(s->hp->head_dim, 16);
-    c->row = c->head_step * s->hp->n_kv_heads;
+    const uint64_t units = pq_ceil_div(s->hp->head_dim, kinds[type].unit);
+    c->type = kinds[type].stored;
+    c->head_step = (uint32_t)units * kinds[type].unit;
+    c->head_bytes = units * kinds[type].bytes;
+    c->heads = s->hp->n_kv_heads;
     c->k = (uint8_t **)pq_arena_alloc(&s->arena, s->hp->n_layers, sizeof *c->k);
     c->v = (uint8_t **)pq_arena_alloc(&s->arena, s->hp->n_layers, sizeof *c->v);
     return c->k && c->v ? PQ_OK : pq_fail(e, PQ_ENOMEM, "out of memory for keys and values");
@@ -31,16 +61,16 @@ static int grow(uint8_t **p, uint64_t tokens, uint64_t size, struct pq_err *e)
 
 int pq_cache_room(struct pq_session *s, uint64_t tokens, struct pq_err *e)
 {
-    enum { STEP = 256 };
     struct pq_cache *c = &s->cache;
     if (tokens <= c->cap)
         return PQ_OK;
-    uint64_t cap = pq_round_up(tokens + tokens / 2, STEP), most = pq_round_up(s->context, STEP);
+    uint64_t cap = pq_round_up(tokens + tokens / 2, PQ_KEY_BLOCK),
+             most = pq_round_up(s->context, PQ_KEY_BLOCK);
     cap = cap < most ? cap : most;
     for (uint32_t i = 0; i < s->hp->n_layers; i++) {
-        int rc = grow(&c->k[i], cap, token_bytes(c), e);
+        int rc = grow(&c->k[i], cap, pq_cache_token_bytes(c), e);
         if (rc >= 0)
-            rc = grow(&c->v[i], cap, token_bytes(c), e);
+            rc = grow(&c->v[i], cap, pq_cache_token_bytes(c), e);
         if (rc < 0)
             return rc; /* what has grown stays; cap says what all have */
     }

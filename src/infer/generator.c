@@ -26,20 +26,6 @@ static int check_size(size_t found, size_t expected, const char *name, struct pq
                          found, expected, name);
 }
 
-static int kv_of(enum pq_kv *kv, const char *name, struct pq_err *e)
-{
-    static const struct {
-        const char *name;
-        enum pq_kv kv;
-    } rows[] = {{"f16", PQ_KV_F16}, {"f32", PQ_KV_F32}};
-    for (size_t i = 0; i < PQ_LEN(rows); i++)
-        if (!strcmp(name, rows[i].name)) {
-            *kv = rows[i].kv;
-            return PQ_OK;
-        }
-    return pq_fail(e, PQ_EINVAL, "keys and values as %s: expected f16 or f32", name);
-}
-
 static int open_session(struct pq_generator *g, const struct pq_generator_options *o,
                         struct pq_err *e)
 {
@@ -49,7 +35,7 @@ static int open_session(struct pq_generator *g, const struct pq_generator_option
                                      .fast = !o->exact};
     if (o->context > UINT32_MAX)
         return pq_fail(e, PQ_EINVAL, "a context of %llu tokens", (unsigned long long)o->context);
-    int rc = kv_of(&setup.kv, o->kv ? o->kv : "f16", e);
+    int rc = pq_kv_find(&setup.kv, o->kv ? o->kv : "f16", e);
     return rc < 0 ? rc : pq_session_new(&g->session, g->model, &setup, e);
 }
 

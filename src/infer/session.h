@@ -12,7 +12,10 @@
 
 struct pq_session;
 
-enum pq_kv { PQ_KV_F16, PQ_KV_F32 };
+/* How keys and values are kept: halves, singles, or blocks of 32 bytes with a scale. */
+enum pq_kv { PQ_KV_F16, PQ_KV_F32, PQ_KV_INT8, PQ_KV_TYPES };
+/* By name: "f16", "f32", "int8". */
+int pq_kv_find(enum pq_kv *out, const char *name, struct pq_err *e) PQ_MUST_CHECK;
 
 /* What goes into the product with a weight: n rows of weight->cols floats, `step` apart, in the
  * order of the text. Whoever looks may use the pool until it returns. */
@@ -26,10 +29,10 @@ struct pq_inputs {
 struct pq_session_setup {
     uint32_t context; /* most tokens; 0 = the model's limit */
     int threads;      /* 0 = all CPUs */
-    enum pq_kv kv;    /* how keys and values are kept */
-    const char *cpu;  /* cap of the kernels' level; NULL = none */
-    bool fast;        /* quantized layers take activations rounded to 8 bits, as the runtimes do */
-    uint32_t batch;   /* tokens of a prompt computed at once; 0 = usual */
+    enum pq_kv kv;
+    const char *cpu; /* cap of the kernels' level; NULL = none */
+    bool fast;       /* quantized layers take activations rounded to 8 bits, as the runtimes do */
+    uint32_t batch;  /* tokens of a prompt computed at once; 0 = usual */
     /* Called before every product, in the same order whatever the threads; NULL: nobody looks. */
     void (*on_inputs)(void *ctx, const struct pq_inputs *in);
     void *ctx;

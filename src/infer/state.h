@@ -18,17 +18,19 @@ struct pq_layer {
     struct pq_linear out, up, down; /* up: gate and up fused where there is a gate */
 };
 
-/* Keys (rotated) and values of all tokens: [layer][token][kv_heads * head_step], in halves or
- * singles. head_step is head_dim filled up with zeros to whole lanes. */
-struct pq_cache {
-    enum pq_kv type;
-    uint32_t head_step, row; /* elements */
-    uint64_t cap;            /* tokens that there is room for */
-    uint8_t **k, **v;        /* [n_layers] */
-};
-
-/* Attention's memory for each worker. */
+/* Attention takes this many tokens and keys at a time. */
 enum { PQ_QUERY_BLOCK = 16, PQ_KEY_BLOCK = 256 };
+
+/* Keys (rotated) and values: [layer][block of PQ_KEY_BLOCK tokens][kv head][token][head_bytes], so
+ * that what attention reads at a time lies together. head_step is head_dim filled up with zeros to
+ * whole lanes or blocks. */
+struct pq_cache {
+    enum pq_dense type;
+    uint32_t head_step; /* elements */
+    uint64_t heads, head_bytes;
+    uint64_t cap;     /* tokens that there is room for */
+    uint8_t **k, **v; /* [n_layers] */
+};
 
 struct pq_session {
     struct pq_arena arena;
@@ -62,6 +64,8 @@ void pq_rope_turns(const struct pq_session *s, uint64_t first, uint64_t n);
 bool pq_rope_is_long(const struct pq_hparams *hp, uint64_t length);
 
 int pq_cache_new(struct pq_session *s, enum pq_kv type, struct pq_err *e);
+uint64_t pq_cache_at(const struct pq_cache *c, uint64_t token, uint64_t head); /* offset */
+uint64_t pq_cache_token_bytes(const struct pq_cache *c); /* of keys or of values in a layer */
 int pq_cache_room(struct pq_session *s, uint64_t tokens, struct pq_err *e);
 void pq_cache_free(struct pq_session *s);
 

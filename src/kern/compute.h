@@ -13,7 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum pq_dense { PQ_DENSE_F32, PQ_DENSE_F16, PQ_DENSE_BF16, PQ_DENSE_TYPES };
+/* Q8: blocks of 32, a half-precision scale and 32 signed bytes (GGUF's Q8_0); rows are whole
+ * blocks.
+ */
+enum pq_dense { PQ_DENSE_F32, PQ_DENSE_F16, PQ_DENSE_BF16, PQ_DENSE_Q8, PQ_DENSE_TYPES };
+enum { PQ_Q8_BLOCK = 32, PQ_Q8_BYTES = 34 };
 
 /* out[t * out_step + r] = row r of w times row t of x. w may lie at any address. */
 struct pq_dots {
@@ -113,6 +117,8 @@ struct pq_compute {
     const char *level;
     void (*dots[PQ_DENSE_TYPES])(const struct pq_dots *d);
     void (*mix[PQ_DENSE_TYPES])(const struct pq_mix *m);
+    /* Keeps n values, whole lanes or blocks, for dots and mix; NULL where nothing is kept so. */
+    void (*keep[PQ_DENSE_TYPES])(const float *x, uint64_t n, uint8_t *to);
     void (*spread[PQ_CODES_TYPES])(const struct pq_codes_in *in, uint8_t *q, float *scale,
                                    float *offset);
     /* The first `rows` rows of a strip as floats [rows][cols]: exactly what their scheme decodes.

@@ -14,6 +14,7 @@
     const struct pq_compute pq_compute_##name = {.level = #name,            \
                                                  .dots = {PQ_ROWS_DOTS},    \
                                                  .mix = {PQ_ROWS_MIX},      \
+                                                 .keep = {PQ_ROWS_KEEP},    \
                                                  .spread = {PQ_ROWS_CODES}, \
                                                  PQ_ROWS_INT,               \
                                                  PQ_ROWS_STREAM,            \

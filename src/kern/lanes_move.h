@@ -193,6 +193,33 @@ LANE_INLINE pq_v16 v16_from_bytes(const uint8_t *p)
 #endif
 }
 
+/* Sixteen bytes in two's complement as numbers. */
+LANE_INLINE pq_v16 v16_from_signed(const uint8_t *p)
+{
+#if PQ_LANE_WIDTH == 16
+    return (pq_v16){{_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p)))}};
+#elif PQ_LANE_WIDTH == 8
+    pq_v16 v;
+    for (int i = 0; i < 2; i++)
+        v.r[i] =
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(p + 8 * i))));
+    return v;
+#elif PQ_LANE_WIDTH == 4
+    pq_v16 v;
+    for (int i = 0; i < 2; i++) {
+        int16x8_t h = vmovl_s8(vreinterpret_s8_u8(vld1_u8(p + 8 * i)));
+        v.r[2 * i] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(h)));
+        v.r[2 * i + 1] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(h)));
+    }
+    return v;
+#else
+    float f[PQ_LANES];
+    for (int i = 0; i < PQ_LANES; i++)
+        f[i] = (int8_t)p[i];
+    return v16_load(f);
+#endif
+}
+
 /* The floats whose upper halves lie at h, low byte first. */
 LANE_INLINE pq_v16 v16_widen_bf16(const uint8_t *h)
 {

@@ -7,15 +7,6 @@
 
 #include "kern/run_lanes.h"
 
-LANE_INLINE float codes_half(const uint8_t *p)
-{
-#if PQ_LANE_WIDTH >= 8
-    return _cvtsh_ss(pq_le16(p));
-#else
-    return pq_f16_to_f32(pq_le16(p));
-#endif
-}
-
 /* Sixteen bytes at once, which every instruction set has: the compiler cannot know that what is
  * read and what is written lie apart. */
 typedef uint8_t codes_16 __attribute__((vector_size(16)));
@@ -55,7 +46,7 @@ static void codes_q4_0(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     const uint8_t *b = in->part[0];
     (void)offset;
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 18) {
-        scale[i] = codes_half(b);
+        scale[i] = dense_half(b);
         codes_nibbles(b + 2, q + 32 * i, 16);
     }
 }
@@ -64,8 +55,8 @@ static void codes_q4_1(const struct pq_codes_in *in, uint8_t *q, float *scale, f
 {
     const uint8_t *b = in->part[0];
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 20) {
-        scale[i] = codes_half(b);
-        offset[i] = codes_half(b + 2);
+        scale[i] = dense_half(b);
+        offset[i] = dense_half(b + 2);
         codes_nibbles(b + 4, q + 32 * i, 16);
     }
 }
@@ -75,7 +66,7 @@ static void codes_q5_0(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     const uint8_t *b = in->part[0];
     (void)offset;
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 22) {
-        scale[i] = codes_half(b);
+        scale[i] = dense_half(b);
         codes_nibbles(b + 6, q + 32 * i, 16);
         codes_fifth(b + 2, q + 32 * i);
     }
@@ -85,8 +76,8 @@ static void codes_q5_1(const struct pq_codes_in *in, uint8_t *q, float *scale, f
 {
     const uint8_t *b = in->part[0];
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 24) {
-        scale[i] = codes_half(b);
-        offset[i] = codes_half(b + 2);
+        scale[i] = dense_half(b);
+        offset[i] = dense_half(b + 2);
         codes_nibbles(b + 8, q + 32 * i, 16);
         codes_fifth(b + 4, q + 32 * i);
     }
@@ -97,7 +88,7 @@ static void codes_q8_0(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     const uint8_t *b = in->part[0];
     (void)offset;
     for (uint64_t i = 0; i < in->cols / 32; i++, b += 34) {
-        scale[i] = codes_half(b);
+        scale[i] = dense_half(b);
         for (uint64_t j = 0; j < 32; j += 16)
             codes_put(q + 32 * i + j, codes_load(b + 2 + j) ^ 0x80);
     }
@@ -123,7 +114,7 @@ LANE_INLINE struct codes_k_bytes codes_k_unpack(const uint8_t *p)
 
 LANE_INLINE void codes_k_scales(const uint8_t *b, float *scale, float *offset)
 {
-    const float d = codes_half(b), dmin = codes_half(b + 2);
+    const float d = dense_half(b), dmin = dense_half(b + 2);
     const struct codes_k_bytes k = codes_k_unpack(b + 4);
     for (int i = 0; i < 8; i++) {
         scale[i] = d * (float)(k.scale >> 8 * i & 255);
@@ -168,7 +159,7 @@ static void codes_q6_k(const struct pq_codes_in *in, uint8_t *q, float *scale, f
     const uint8_t *b = in->part[0];
     (void)offset;
     for (uint64_t i = 0; i < in->cols / 256; i++, b += 210) {
-        const float d = codes_half(b + 208);
+        const float d = dense_half(b + 208);
         for (int k = 0; k < 16; k++)
             scale[16 * i + (uint64_t)k] = d * (float)(int8_t)b[192 + k];
         for (int h = 0; h < 2; h++)
@@ -190,7 +181,7 @@ static void codes_q6_k(const struct pq_codes_in *in, uint8_t *q, float *scale, f
 LANE_INLINE float codes_aux(const uint8_t *p, uint64_t i, enum pq_dtype aux)
 {
     if (aux == PQ_F16)
-        return codes_half(p + 2 * i);
+        return dense_half(p + 2 * i);
     return aux == PQ_F32 ? pq_bits_f32(pq_le32(p + 4 * i)) : pq_bf16_to_f32(pq_le16(p + 2 * i));
 }
 

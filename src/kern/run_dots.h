@@ -49,7 +49,7 @@ LANE_INLINE void dot_tile(const struct pq_dots *d, uint64_t r0, uint64_t t0, int
             x[t] = v16_load(xp + (uint64_t)t * d->x_step + i);
         dot_step(acc, w, x, rows, tokens);
     }
-    if (rest) {
+    if (rest && type != PQ_DENSE_Q8) {
         for (int r = 0; r < rows; r++)
             w[r] = dense_tail(wp + (uint64_t)r * d->w_step, whole, rest, type);
         for (int t = 0; t < tokens; t++)
@@ -96,7 +96,13 @@ static void dots_bf16(const struct pq_dots *d)
     dots_of(d, PQ_DENSE_BF16);
 }
 
-#define PQ_ROWS_DOTS \
-    [PQ_DENSE_F32] = dots_f32, [PQ_DENSE_F16] = dots_f16, [PQ_DENSE_BF16] = dots_bf16
+static void dots_q8(const struct pq_dots *d)
+{
+    dots_of(d, PQ_DENSE_Q8);
+}
+
+#define PQ_ROWS_DOTS                                                                   \
+    [PQ_DENSE_F32] = dots_f32, [PQ_DENSE_F16] = dots_f16, [PQ_DENSE_BF16] = dots_bf16, \
+    [PQ_DENSE_Q8] = dots_q8
 
 #endif

@@ -5,16 +5,33 @@
 #include "kern/compute.h"
 #include "kern/lanes_move.h"
 
+LANE_INLINE float dense_half(const uint8_t *p)
+{
+#if PQ_LANE_WIDTH >= 8
+    return _cvtsh_ss(pq_le16(p));
+#else
+    return pq_f16_to_f32(pq_le16(p));
+#endif
+}
+
 LANE_INLINE uint64_t dense_size(enum pq_dense type)
 {
     return type == PQ_DENSE_F32 ? 4 : 2;
 }
 
+/* A half times a byte: exact. */
+LANE_INLINE pq_v16 dense_load_q8(const uint8_t *row, uint64_t i)
+{
+    const uint8_t *b = row + i / PQ_Q8_BLOCK * PQ_Q8_BYTES;
+    return v16_mul(v16_from_signed(b + 2 + i % PQ_Q8_BLOCK), v16_set(dense_half(b)));
+}
+
 /* Elements i to i + 15 of a row. */
 LANE_INLINE pq_v16 dense_load(const uint8_t *row, uint64_t i, enum pq_dense type)
 {
+    if (type == PQ_DENSE_Q8)
+        return dense_load_q8(row, i);
     const uint8_t *p = row + i * dense_size(type);
-    pq_v16 v;
     if (type == PQ_DENSE_BF16)
         return v16_widen_bf16(p);
     if (type == PQ_DENSE_F16) {
@@ -26,11 +43,16 @@ LANE_INLINE pq_v16 dense_load(const uint8_t *row, uint64_t i, enum pq_dense type
         return v16_from_f16(h);
 #endif
     }
-    memcpy(&v, p, sizeof v);
-    return v;
+#if PQ_LANE_WIDTH >= 8
+    return v16_load((const void *)p);
+#else
+    float f[PQ_LANES];
+    memcpy(f, p, sizeof f);
+    return v16_load(f);
+#endif
 }
 
-/* The last n < 16 elements of a row, zeros after them. */
+/* The last n < 16 elements of a row, zeros after them; not of blocks. */
 LANE_INLINE pq_v16 dense_tail(const uint8_t *row, uint64_t i, uint64_t n, enum pq_dense type)
 {
     uint8_t buf[4 * PQ_LANES] = {0};

@@ -145,8 +145,8 @@ LANE_INLINE void stream_k_scales(const uint8_t *b, uint64_t n, float *scale, flo
 {
     const uint8_t *second = n > 8 ? b + 144 : b;
     const struct codes_k_bytes x = codes_k_unpack(b + 4), y = codes_k_unpack(second + 4);
-    __m512 s = stream_bytes_times(x.scale, y.scale, codes_half(b), codes_half(second));
-    __m512 o = stream_bytes_times(x.offset, y.offset, codes_half(b + 2), codes_half(second + 2));
+    __m512 s = stream_bytes_times(x.scale, y.scale, dense_half(b), dense_half(second));
+    __m512 o = stream_bytes_times(x.offset, y.offset, dense_half(b + 2), dense_half(second + 2));
     _mm512_storeu_ps(scale, s);
     _mm512_storeu_ps(offset, _mm512_sub_ps(_mm512_setzero_ps(), o));
 }
@@ -166,7 +166,7 @@ LANE_INLINE void stream_scale(const struct stream *how, const struct pq_codes_in
         const uint8_t *b = row + g / 16 * 210;
         __m512i sc = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(b + 192)));
         _mm512_storeu_ps(
-            scale, _mm512_mul_ps(_mm512_set1_ps(codes_half(b + 208)), _mm512_cvtepi32_ps(sc)));
+            scale, _mm512_mul_ps(_mm512_set1_ps(dense_half(b + 208)), _mm512_cvtepi32_ps(sc)));
     } else {
         const uint64_t times = in->per_scale / 32;
         _mm512_storeu_ps(scale, stream_aux(in->part[1], g, n, times, in->aux));

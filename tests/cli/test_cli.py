@@ -145,7 +145,7 @@ class Cli(unittest.TestCase):
         self.fails("usage", "template", "chat", SAMPLE, "--template", "nope")
 
     def test_run_refuses(self):
-        self.fails("usage", "expected f16 or f32", "run", SAMPLE, "-p", "x", "--kv", "q3")
+        self.fails("usage", "expected f16, f32 or int8", "run", SAMPLE, "-p", "x", "--kv", "q3")
         self.fails("usage", "only one of them", "run", SAMPLE, "-p", "x", "--file", "y")
         self.fails("usage", "do not fit the context of 8 tokens", "run", SAMPLE, "-p", "word " * 20,
                    "--context-size", 8)

@@ -27,18 +27,40 @@ static void fill(float *x, uint64_t n, double size)
 
 /* ---- single precision ---- */
 
-enum { ROWS = 11, COLS = 77, TOKENS = 15 };
+enum { ROWS = 11, COLS = 96, TOKENS = 15 };
 
+/* Elements that are stored together, and their bytes. */
 static const struct {
-    enum pq_dtype dtype;
-    uint64_t size;
-} stored[PQ_DENSE_TYPES] = {{PQ_F32, 4}, {PQ_F16, 2}, {PQ_BF16, 2}};
+    uint64_t unit, bytes;
+} stored[PQ_DENSE_TYPES] = {{1, 4}, {1, 2}, {1, 2}, {PQ_Q8_BLOCK, PQ_Q8_BYTES}};
+
+static uint64_t row_bytes(enum pq_dense type, uint64_t cols)
+{
+    return cols / stored[type].unit * stored[type].bytes;
+}
+
+/* A block as GGUF's Q8_0, and what it is worth. */
+static void store_block(float *x, uint8_t *to)
+{
+    float most = 0;
+    for (int i = 0; i < PQ_Q8_BLOCK; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    const uint16_t h = pq_f32_to_f16(most / 127);
+    pq_put_le16(to, h);
+    for (int i = 0; i < PQ_Q8_BLOCK; i++) {
+        const int8_t q = (int8_t)lrintf(fmaxf(-127, fminf(127, x[i] / pq_f16_to_f32(h))));
+        to[2 + i] = (uint8_t)q;
+        x[i] = pq_f16_to_f32(h) * q;
+    }
+}
 
 /* Stores x as the type, at an odd address, and puts what it is worth back into x. */
 static void store(enum pq_dense type, float *x, uint64_t n, uint8_t *to)
 {
-    for (uint64_t i = 0; i < n; i++) {
-        if (type == PQ_DENSE_F32) {
+    for (uint64_t i = 0; i < n; i += stored[type].unit) {
+        if (type == PQ_DENSE_Q8) {
+            store_block(x + i, to + i / PQ_Q8_BLOCK * PQ_Q8_BYTES);
+        } else if (type == PQ_DENSE_F32) {
             pq_put_le32(to + 4 * i, pq_f32_bits(x[i]));
         } else if (type == PQ_DENSE_F16) {
             pq_put_le16(to + 2 * i, pq_f32_to_f16(x[i]));
@@ -57,13 +79,21 @@ static void test_dots(void **state)
     const struct pq_compute *c;
     (void)state;
     for (int type = 0; type < PQ_DENSE_TYPES; type++)
-        for (uint64_t cols = 1; cols <= COLS; cols += 19) {
+        for (uint64_t at = 1; at <= 77; at += 19) {
+            const uint64_t cols = pq_round_up(at, stored[type].unit);
             fill(w, ROWS * cols, 1);
             fill(x, TOKENS * cols, 1);
             store((enum pq_dense)type, w, ROWS * cols, bytes + 1);
             for (int l = 0; (c = pq_compute_level(l)); l++) {
-                struct pq_dots d = {bytes + 1, cols * stored[type].size, ROWS, cols, x, cols,
-                                    TOKENS,    l ? got : want,           ROWS};
+                struct pq_dots d = {.w = bytes + 1,
+                                    .w_step = row_bytes((enum pq_dense)type, cols),
+                                    .rows = ROWS,
+                                    .cols = cols,
+                                    .x = x,
+                                    .x_step = cols,
+                                    .n = TOKENS,
+                                    .out = l ? got : want,
+                                    .out_step = ROWS};
                 memset(d.out, 0xff, sizeof got);
                 c->dots[type](&d);
                 for (uint64_t t = 0; t < TOKENS; t++)
@@ -84,7 +114,7 @@ static void test_dots(void **state)
 
 static void test_mix(void **state)
 {
-    enum { DIMS = 48 };
+    enum { DIMS = 480 }; /* all but 32 of them: 8, 4, 2 and 1 times 16 are left at some point */
     static float v[ROWS * DIMS], p[TOKENS * ROWS], want[TOKENS * DIMS], got[TOKENS * DIMS];
     static uint8_t bytes[4 * ROWS * DIMS + 1];
     const struct pq_compute *c;
@@ -94,13 +124,20 @@ static void test_mix(void **state)
         fill(p, TOKENS * ROWS, 1);
         store((enum pq_dense)type, v, ROWS * DIMS, bytes + 1);
         for (int l = 0; (c = pq_compute_level(l)); l++) {
-            struct pq_mix m = {bytes + 1, DIMS * stored[type].size, ROWS, DIMS, p, ROWS,
-                               TOKENS,    l ? got : want,           DIMS};
+            struct pq_mix m = {.v = bytes + 1,
+                               .v_step = row_bytes((enum pq_dense)type, DIMS),
+                               .rows = ROWS,
+                               .dims = type == PQ_DENSE_Q8 ? DIMS : DIMS - 16,
+                               .p = p,
+                               .p_step = ROWS,
+                               .n = TOKENS,
+                               .out = l ? got : want,
+                               .out_step = DIMS};
             for (int i = 0; i < TOKENS * DIMS; i++)
                 m.out[i] = 0.25f;
             c->mix[type](&m);
             for (int t = 0; t < TOKENS; t++)
-                for (int d = 0; d < DIMS; d++) {
+                for (int d = 0; d < (int)m.dims; d++) {
                     double sum = 0.25;
                     for (int r = 0; r < ROWS; r++)
                         sum += (double)p[t * ROWS + r] * (double)v[r * DIMS + d];
@@ -110,6 +147,65 @@ static void test_mix(void **state)
                 fail_msg("%s: mix of type %d differs", c->level, type);
         }
     }
+}
+
+/* What is kept is near what came in: within half a step of a block's 127th part. */
+static void check_kept(enum pq_dense type, const float *x, uint64_t n, const uint8_t *kept)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const uint8_t *block = kept + i / PQ_Q8_BLOCK * PQ_Q8_BYTES;
+        double y = 0, most = 0, bound = 0;
+        for (uint64_t k = i - i % PQ_Q8_BLOCK; k < i - i % PQ_Q8_BLOCK + PQ_Q8_BLOCK; k++)
+            most = fmax(most, fabs((double)x[k]));
+        if (type == PQ_DENSE_Q8) {
+            y = (double)pq_f16_to_f32(pq_le16(block)) * (int8_t)block[2 + i % PQ_Q8_BLOCK];
+            bound = most * 0.51 / 127 + 0x1p-24 * 64;
+        } else if (type == PQ_DENSE_F16) {
+            y = (double)pq_f16_to_f32(pq_le16(kept + 2 * i));
+            bound = fabs((double)x[i]) * 0x1p-11 + 0x1p-25;
+        } else {
+            y = (double)pq_bits_f32(pq_le32(kept + 4 * i));
+        }
+        if (fabs(y - (double)x[i]) > bound)
+            fail_msg("type %d: %g kept as %g", type, (double)x[i], y);
+    }
+}
+
+static void test_keep(void **state)
+{
+    enum { N = 256 };
+    static float x[N];
+    static uint8_t want[4 * N], got[4 * N];
+    const struct pq_compute *c;
+    (void)state;
+    fill(x, N, 3);
+    fill(x + 32, 32, 1e-6);
+    fill(x + 64, 32, 6e4);
+    memset(x + 96, 0, 32 * sizeof *x);
+    for (int type = 0; type < PQ_DENSE_TYPES; type++)
+        for (int l = 0; (c = pq_compute_level(l)) && c->keep[type]; l++) {
+            memset(l ? got : want, 0, sizeof got);
+            c->keep[type](x, N, l ? got : want);
+            check_kept((enum pq_dense)type, x, N, l ? got : want);
+            if (l && memcmp(want, got, sizeof got))
+                fail_msg("%s: type %d is kept in another way", c->level, type);
+        }
+}
+
+/* Numbers that are none, or out of range, leave blocks of numbers all the same. */
+static void test_keep_hostile(void **state)
+{
+    static const float hostile[] = {NAN, INFINITY, -INFINITY, 3e38f, 1e-40f, -1e-40f};
+    const struct pq_compute *c;
+    (void)state;
+    for (size_t i = 0; i < PQ_LEN(hostile); i++)
+        for (int l = 0; (c = pq_compute_level(l)); l++) {
+            float x[PQ_Q8_BLOCK] = {1, hostile[i], -2};
+            uint8_t kept[PQ_Q8_BYTES];
+            x[31] = hostile[i];
+            c->keep[PQ_DENSE_Q8](x, PQ_Q8_BLOCK, kept);
+            assert_true(isfinite(pq_f16_to_f32(pq_le16(kept))));
+        }
 }
 
 /* Every function of a row, with what it should be and how near. */
@@ -455,9 +551,11 @@ static void test_levels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels),   cmocka_unit_test(test_dots),  cmocka_unit_test(test_mix),
-        cmocka_unit_test(test_rows),     cmocka_unit_test(test_norms), cmocka_unit_test(test_which),
+        cmocka_unit_test(test_levels),   cmocka_unit_test(test_dots),
+        cmocka_unit_test(test_mix),      cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_norms),    cmocka_unit_test(test_which),
         cmocka_unit_test(test_integers), cmocka_unit_test(test_widen),
+        cmocka_unit_test(test_keep),     cmocka_unit_test(test_keep_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

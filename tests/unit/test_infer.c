@@ -233,7 +233,7 @@ enum { SOME = 60 }; /* tokens: below the switch of LongRoPE */
 
 /* How a context was cut into calls and batches, how many threads computed it, and with which
  * instructions, changes no bit. */
-static void check_invariance(const struct pq_model *m, bool fast)
+static void check_invariance(const struct pq_model *m, bool fast, enum pq_kv kv)
 {
     static const struct {
         struct pq_session_setup setup;
@@ -245,10 +245,11 @@ static void check_invariance(const struct pq_model *m, bool fast)
     const size_t n = SOME * m->net.hp.vocab;
     float *want = new_logits(m, SOME), *got = new_logits(m, SOME);
     some_ids(m, id, SOME);
-    logits_of(m, (struct pq_session_setup){.fast = fast}, SOME, id, SOME, want);
+    logits_of(m, (struct pq_session_setup){.fast = fast, .kv = kv}, SOME, id, SOME, want);
     for (size_t w = 0; w < PQ_LEN(ways); w++) {
         struct pq_session_setup setup = ways[w].setup;
         setup.fast = fast;
+        setup.kv = kv;
         logits_of(m, setup, ways[w].step, id, SOME, got);
         if (memcmp(want, got, n * sizeof *got))
             fail_msg("%s: way %zu gives other logits", m->path, w);
@@ -264,13 +265,14 @@ static void test_invariance(void **state)
     (void)state;
     for (int i = 0; i < MODELIO_FIXTURES; i++) {
         struct pq_model *m = modelio_load(model_path(i));
-        check_invariance(m, false);
+        check_invariance(m, false, PQ_KV_F16);
+        check_invariance(m, false, PQ_KV_INT8);
         pq_model_free(m);
         for (size_t k = 0; k < PQ_LEN(schemes); k++) {
             char name[64];
             snprintf(name, sizeof name, "inv-%d-%zu", i, k);
             m = modelio_load(modelio_write(model_path(i), name, schemes[k][0], schemes[k][1], 0));
-            check_invariance(m, true);
+            check_invariance(m, true, k % 2 ? PQ_KV_INT8 : PQ_KV_F16);
             pq_model_free(m);
         }
     }
@@ -314,6 +316,16 @@ static void test_same_codes(void **state)
     }
 }
 
+static double relative_error(const float *want, const float *got, size_t n)
+{
+    double err = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        err += ((double)got[i] - (double)want[i]) * ((double)got[i] - (double)want[i]);
+        size += (double)want[i] * (double)want[i];
+    }
+    return sqrt(err / size);
+}
+
 /* Rounding activations costs little: of the logits' own size, in the mean over a context. */
 static void test_fast_is_near(void **state)
 {
@@ -329,15 +341,31 @@ static void test_fast_is_near(void **state)
             modelio_write(model_path(MODELS - 1), name, schemes[k][0], schemes[k][1], 0));
         const size_t n = SOME * m->net.hp.vocab;
         float *want = new_logits(m, SOME), *got = new_logits(m, SOME);
-        double err = 0, size = 0;
         some_ids(m, id, SOME);
         logits_of(m, (struct pq_session_setup){0}, SOME, id, SOME, want);
         logits_of(m, (struct pq_session_setup){.fast = true}, SOME, id, SOME, got);
-        for (size_t i = 0; i < n; i++) {
-            err += ((double)got[i] - (double)want[i]) * ((double)got[i] - (double)want[i]);
-            size += (double)want[i] * (double)want[i];
-        }
-        double relative = sqrt(err / size);
+        const double relative = relative_error(want, got, n);
+        if (!(relative > 0 && relative < 0.02))
+            fail_msg("%s: logits differ by %.3f %%", m->path, 100 * relative);
+        pq_free(want);
+        pq_free(got);
+        pq_model_free(m);
+    }
+}
+
+/* Keys and values of 8 bits: of the logits' own size, 2 % in the mean over a context. */
+static void test_int8_cache_is_near(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODELS; i++) {
+        struct pq_model *m = modelio_load(model_path(i));
+        uint32_t id[SOME];
+        const size_t n = SOME * m->net.hp.vocab;
+        float *want = new_logits(m, SOME), *got = new_logits(m, SOME);
+        some_ids(m, id, SOME);
+        logits_of(m, (struct pq_session_setup){.kv = PQ_KV_F32}, SOME, id, SOME, want);
+        logits_of(m, (struct pq_session_setup){.kv = PQ_KV_INT8}, SOME, id, SOME, got);
+        const double relative = relative_error(want, got, n);
         if (!(relative > 0 && relative < 0.02))
             fail_msg("%s: logits differ by %.3f %%", m->path, 100 * relative);
         pq_free(want);
@@ -440,7 +468,7 @@ int main(void)
         cmocka_unit_test(test_keep),          cmocka_unit_test(test_limits),
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_same_codes),
         cmocka_unit_test(test_logits),        cmocka_unit_test(test_greedy),
-        cmocka_unit_test(test_containers),
+        cmocka_unit_test(test_containers),    cmocka_unit_test(test_int8_cache_is_near),
     };
     return cmocka_run_group_tests(tests, modelio_setup, modelio_teardown);
 }
