@@ -1,51 +1,14 @@
 /*
  * The hot loop: widen rows once, encode them for every target, put each part at its planned place.
- * Chunk boundaries depend on the model only, so neither bytes nor checksums depend on threads.
  * SPDX-License-Identifier: MIT
  */
 #include "base/hash.h"
-#include "base/num.h"
 #include "base/sys.h"
 #include "convert/convert.h"
 #include "quant/codes.h"
 
 #include <math.h>
 #include <stdatomic.h>
-
-enum { UNIT_WEIGHTS = 512 * 1024 }; /* 2 MB as float: large writes, small scratch */
-
-int pq_units_make(struct pq_units *u, struct pq_run *r, struct pq_err *e)
-{
-    const struct pq_network *net = &r->model->net;
-    *u = (struct pq_units){0};
-    u->of_tensor = (uint32_t *)pq_arena_alloc(&r->arena, net->n_tensors, sizeof *u->of_tensor);
-    for (int pass = 0; pass < 2 && u->of_tensor; pass++) {
-        size_t n = 0;
-        for (size_t t = 0; t < net->n_tensors; t++) {
-            uint64_t rows = net->tensor[t].rows, cols = net->tensor[t].cols;
-            uint64_t step = UNIT_WEIGHTS / (cols + 1) + 1;
-            uint32_t k = 0;
-            for (uint64_t row = 0; row < rows; row += step, n++, k++)
-                if (pass)
-                    u->unit[n] = (struct pq_unit){(uint32_t)t, k, row,
-                                                  rows - row < step ? rows - row : step};
-            u->of_tensor[t] = k;
-            uint64_t most = (rows < step ? rows : step) * cols;
-            u->max_weights = most > u->max_weights ? most : u->max_weights;
-            u->max_cols = cols > u->max_cols ? cols : u->max_cols;
-        }
-        u->n = n;
-        if (!pass && !(u->unit = (struct pq_unit *)pq_arena_alloc(&r->arena, n, sizeof *u->unit)))
-            break;
-    }
-    return u->unit ? PQ_OK : pq_fail(e, PQ_ENOMEM, "out of memory for the plan's work list");
-}
-
-/* All rows of a small model, one in 16 of a large one. */
-uint64_t pq_run_stride(const struct pq_run *r)
-{
-    return pq_network_weights(&r->model->net) < 64u << 20 ? 1 : 16;
-}
 
 /* An item of a target that stores a tensor; a list per tensor. */
 struct link {
@@ -67,14 +30,23 @@ struct shared {
     atomic_flag err_taken;
     struct pq_err *err;
     uint64_t total, stride;
-    size_t out_bytes; /* of the largest encoded unit */
+    size_t out_bytes; /* of the largest unit, encoded for all its links */
+    size_t max_links;
 };
 
-/* One worker's memory, sized for the largest unit. */
+/* What becomes of a unit in one item. */
+struct product {
+    const struct link *link;
+    struct pq_encoded to;
+    struct pq_row_error sum;
+};
+
+/* One worker's memory. */
 struct scratch {
-    float *x;    /* [unit rows, cols] */
+    float *x;    /* [strip, cols] */
     float *back; /* [cols] */
     uint8_t *out;
+    struct product *product; /* one for each link of a tensor */
     float *feedback;
 };
 
@@ -89,21 +61,12 @@ static int fail_row(const struct pq_tensor *t, uint64_t row, uint64_t col, const
                    (unsigned long long)(s->row0 + at), (unsigned long long)col, what);
 }
 
-/* Exponent bits all set: infinity or NaN. */
-static bool all_finite(const float *x, uint64_t n)
+static int check_row(const struct pq_kern *k, const struct pq_tensor *t, uint64_t row,
+                     const float *x, bool half, struct pq_err *e)
 {
-    uint32_t bad = 0;
-    for (uint64_t i = 0; i < n; i++)
-        bad |= ((pq_f32_bits(x[i]) & 0x7f800000u) == 0x7f800000u);
-    return !bad;
-}
-
-static int check_row(const struct pq_tensor *t, uint64_t row, const float *x, bool half,
-                     struct pq_err *e)
-{
-    if (!all_finite(x, t->cols)) {
+    if (!k->all_finite(x, t->cols)) {
         uint64_t c = 0;
-        while (all_finite(x + c, 1))
+        while (isfinite(x[c]))
             c++;
         return fail_row(t, row, c, "is not a finite number", e);
     }
@@ -114,7 +77,13 @@ static int check_row(const struct pq_tensor *t, uint64_t row, const float *x, bo
     return PQ_OK;
 }
 
-static void lay_out(struct pq_encoded *p, const struct pq_item *it, uint64_t rows, uint8_t *out)
+static void row_parts(const struct pq_encoded *p, uint64_t row, void *part[PQ_MAX_PARTS])
+{
+    for (int i = 0; i < PQ_MAX_PARTS; i++)
+        part[i] = p->at[i] ? p->at[i] + row * p->row_bytes[i] : NULL;
+}
+
+static uint8_t *lay_out(struct pq_encoded *p, const struct pq_item *it, uint64_t rows, uint8_t *out)
 {
     *p = (struct pq_encoded){.scheme = it->scheme};
     for (int i = 0; i < it->n_parts; i++) {
@@ -122,111 +91,109 @@ static void lay_out(struct pq_encoded *p, const struct pq_item *it, uint64_t row
         p->at[i] = out;
         out += p->row_bytes[i] * rows;
     }
+    return out;
 }
 
-void pq_row_error_add(struct pq_row_error *sum, const float *x, const float *back, uint64_t cols)
+static size_t lay_out_all(const struct shared *s, const struct pq_unit *u, const struct scratch *m)
 {
-    double err = 0, ref = 0;
-    for (uint64_t c = 0; c < cols; c++) {
-        double d = (double)back[c] - (double)x[c];
-        err += d * d;
-        ref += (double)x[c] * (double)x[c];
+    size_t n = 0;
+    uint8_t *out = m->out;
+    for (const struct link *l = s->of_tensor[u->tensor]; l; l = l->next, n++) {
+        m->product[n] = (struct product){.link = l};
+        out = lay_out(&m->product[n].to, &l->target->plan.item[l->item], u->rows, out);
     }
-    sum->err += err;
-    sum->ref += ref;
+    return n;
 }
 
-struct pq_row_error pq_item_error(const struct pq_target *t, size_t item, const struct pq_units *u)
+/* Rows `first` and on of a unit; m->x holds them. */
+struct strip {
+    const struct pq_unit *unit;
+    uint64_t first, rows;
+};
+
+static void encode_rows(const struct shared *s, const struct product *p, struct strip at,
+                        const struct scratch *m)
 {
-    struct pq_row_error sum = {0, 0};
-    const struct pq_item *it = &t->plan.item[item];
-    for (uint32_t k = 0; it->tensor && k < u->of_tensor[it->tensor_index]; k++) {
-        sum.err += t->written[item].error[k].err;
-        sum.ref += t->written[item].error[k].ref;
+    const struct pq_target *t = p->link->target;
+    const struct pq_item *it = &t->plan.item[p->link->item];
+    const uint64_t cols = it->tensor->cols;
+    const float *importance =
+        t->request.importance ? t->request.importance[it->tensor_index] : NULL;
+    for (uint64_t r = 0; r < at.rows; r++) {
+        void *part[PQ_MAX_PARTS];
+        row_parts(&p->to, at.first + r, part);
+        pq_scheme_encode(it->scheme, s->run->kern, t->request.solver, m->x + r * cols, importance,
+                         cols, part);
     }
-    return sum;
+    if (s->feedback && pq_codes_known(it->scheme))
+        pq_feedback_run(s->feedback, &p->to, m->x, at.rows, m->feedback);
 }
 
-static int put_piece(struct pq_target *t, size_t item, const struct pq_unit *u,
-                     const struct pq_encoded *p, struct pq_err *e)
+static void measure_rows(const struct shared *s, struct product *p, struct strip at,
+                         const struct scratch *m)
 {
-    const struct pq_item *it = &t->plan.item[item];
+    const struct pq_item *it = &p->link->target->plan.item[p->link->item];
+    const uint64_t cols = it->tensor->cols;
+    for (uint64_t r = 0; r < at.rows; r++) {
+        void *part[PQ_MAX_PARTS];
+        if ((at.unit->row0 + at.first + r) % s->stride)
+            continue;
+        row_parts(&p->to, at.first + r, part);
+        it->scheme->decode(it->scheme, (const void *const *)part, cols, m->back);
+        pq_row_error_add(&p->sum, m->x + r * cols, m->back, cols);
+    }
+}
+
+static int put_piece(const struct product *p, const struct pq_unit *u, struct pq_err *e)
+{
+    struct pq_target *t = p->link->target;
+    const struct pq_item *it = &t->plan.item[p->link->item];
+    t->written[p->link->item].error[u->index] = p->sum;
     for (int i = 0; i < it->n_parts; i++) {
-        uint64_t at = it->at[i] + u->row0 * p->row_bytes[i];
-        size_t n = (size_t)(u->rows * p->row_bytes[i]);
-        int rc = pq_out_put(&t->out[it->file], p->at[i], n, at, e);
+        uint64_t at = it->at[i] + u->row0 * p->to.row_bytes[i];
+        size_t n = (size_t)(u->rows * p->to.row_bytes[i]);
+        int rc = pq_out_put(&t->out[it->file], p->to.at[i], n, at, e);
         if (rc < 0)
             return rc;
         pq_out_flush_hint(&t->out[it->file], at, n);
-        atomic_fetch_add(&t->written[item].sum, pq_hash(p->at[i], n, at));
+        atomic_fetch_add(&t->written[p->link->item].sum, pq_hash(p->to.at[i], n, at));
     }
     return PQ_OK;
 }
 
-static void row_parts(const struct pq_encoded *p, uint64_t row, void *part[PQ_MAX_PARTS])
+static int widen_rows(const struct shared *s, struct strip at, float *x, struct pq_err *e)
 {
-    for (int i = 0; i < PQ_MAX_PARTS; i++)
-        part[i] = p->at[i] ? p->at[i] + row * p->row_bytes[i] : NULL;
-}
-
-static bool feeds_back(const struct shared *s, const struct pq_item *it)
-{
-    return s->feedback && pq_codes_known(it->scheme);
-}
-
-static void encode_rows(const struct shared *s, const struct pq_target *t, const struct pq_item *it,
-                        const struct pq_encoded *p, const struct scratch *m, uint64_t rows)
-{
-    const uint64_t cols = it->tensor->cols;
-    const float *importance =
-        t->request.importance ? t->request.importance[it->tensor_index] : NULL;
-    for (uint64_t r = 0; r < rows; r++) {
-        void *part[PQ_MAX_PARTS];
-        row_parts(p, r, part);
-        pq_scheme_encode(it->scheme, s->run->kern, t->request.solver, m->x + r * cols, importance,
-                         cols, part);
+    int rc = PQ_OK;
+    const struct pq_tensor *t = &s->run->model->net.tensor[at.unit->tensor];
+    bool half = false;
+    for (const struct link *l = s->of_tensor[at.unit->tensor]; l; l = l->next)
+        half |= l->target->plan.item[l->item].scheme->dtype == PQ_F16;
+    for (uint64_t r = 0; rc >= 0 && r < at.rows; r++, x += t->cols) {
+        const uint64_t row = at.unit->row0 + at.first + r;
+        pq_tensor_row(t, s->run->kern, row, x);
+        rc = check_row(s->run->kern, t, row, x, half, e);
     }
-    if (feeds_back(s, it))
-        pq_feedback_run(s->feedback, p, m->x, rows, m->feedback);
+    return rc;
 }
 
-static int encode_for(const struct shared *s, const struct link *l, const struct pq_unit *u,
-                      const struct scratch *m, struct pq_err *e)
-{
-    struct pq_target *t = l->target;
-    const struct pq_item *it = &t->plan.item[l->item];
-    const uint64_t cols = it->tensor->cols;
-    struct pq_encoded p;
-    struct pq_row_error sum = {0, 0};
-    lay_out(&p, it, u->rows, m->out);
-    encode_rows(s, t, it, &p, m, u->rows);
-    for (uint64_t r = 0; r < u->rows; r++) {
-        void *part[PQ_MAX_PARTS];
-        if ((u->row0 + r) % s->stride)
-            continue;
-        row_parts(&p, r, part);
-        it->scheme->decode(it->scheme, (const void *const *)part, cols, m->back);
-        pq_row_error_add(&sum, m->x + r * cols, m->back, cols);
-    }
-    t->written[l->item].error[u->index] = sum;
-    return put_piece(t, l->item, u, &p, e);
-}
-
+/* Row by row, so that a row stays in the first cache; feedback wants all of a unit's. */
 static int do_unit(struct shared *s, const struct pq_unit *u, const struct scratch *m,
                    struct pq_err *e)
 {
     int rc = PQ_OK;
-    const struct pq_tensor *t = &s->run->model->net.tensor[u->tensor];
-    bool half = false;
-    for (const struct link *l = s->of_tensor[u->tensor]; l; l = l->next)
-        half |= l->target->plan.item[l->item].scheme->dtype == PQ_F16;
-    for (uint64_t r = 0; r < u->rows; r++) {
-        pq_tensor_row(t, s->run->kern, u->row0 + r, m->x + r * t->cols);
-        PQ_TRY(check_row(t, u->row0 + r, m->x + r * t->cols, half, e));
+    const size_t n = lay_out_all(s, u, m);
+    struct strip at = {u, 0, s->feedback ? u->rows : 1};
+    for (; at.first < u->rows; at.first += at.rows) {
+        PQ_TRY(widen_rows(s, at, m->x, e));
+        for (size_t i = 0; i < n; i++) {
+            encode_rows(s, &m->product[i], at, m);
+            measure_rows(s, &m->product[i], at, m);
+        }
     }
-    for (const struct link *l = s->of_tensor[u->tensor]; l; l = l->next)
-        PQ_TRY(encode_for(s, l, u, m, e));
-    atomic_fetch_add(&s->done, pq_tensor_let_go(t, u->row0, u->rows));
+    for (size_t i = 0; i < n; i++)
+        PQ_TRY(put_piece(&m->product[i], u, e));
+    atomic_fetch_add(&s->done,
+                     pq_tensor_let_go(&s->run->model->net.tensor[u->tensor], u->row0, u->rows));
 out:
     return rc;
 }
@@ -239,39 +206,53 @@ static void stop_all(struct shared *s, int rc, const struct pq_err *e)
     }
 }
 
+static bool scratch_begin(struct scratch *m, const struct shared *s)
+{
+    const struct pq_units *u = s->units;
+    const uint64_t n = s->feedback ? u->max_weights : u->max_cols;
+    const uint64_t more = s->feedback ? pq_feedback_floats(s->feedback->n) : 1;
+    m->x = (float *)pq_calloc((size_t)n, sizeof *m->x);
+    m->back = (float *)pq_calloc((size_t)u->max_cols, sizeof *m->back);
+    m->out = (uint8_t *)pq_calloc(s->out_bytes, 1);
+    m->product = (struct product *)pq_calloc(s->max_links, sizeof *m->product);
+    m->feedback = (float *)pq_calloc((size_t)more, sizeof *m->feedback);
+    return m->x && m->back && m->out && m->product && m->feedback;
+}
+
+static void scratch_end(struct scratch *m)
+{
+    pq_free(m->x);
+    pq_free(m->back);
+    pq_free(m->out);
+    pq_free(m->product);
+    pq_free(m->feedback);
+}
+
 static void worker(void *ctx, int id)
 {
     struct shared *s = (struct shared *)ctx;
     struct pq_err e = {0};
     int rc = PQ_OK;
-    const struct pq_units *us = s->units;
-    struct scratch m = {(float *)pq_calloc((size_t)us->max_weights, sizeof *m.x),
-                        (float *)pq_calloc((size_t)us->max_cols, sizeof *m.back),
-                        (uint8_t *)pq_calloc(s->out_bytes, 1), NULL};
-    if (s->feedback)
-        m.feedback = (float *)pq_calloc((size_t)pq_feedback_floats(s->feedback->n), sizeof(float));
-    if (!m.x || !m.back || !m.out || (s->feedback && !m.feedback))
+    struct scratch m = {0};
+    if (!scratch_begin(&m, s))
         rc = pq_fail(&e, PQ_ENOMEM, "out of memory for a worker's %llu weights",
-                     (unsigned long long)us->max_weights);
+                     (unsigned long long)s->units->max_weights);
     while (rc >= 0 && atomic_load(&s->rc) >= 0) {
         size_t k = atomic_fetch_add(&s->next, 1);
         if (k >= s->end)
             break;
-        rc = do_unit(s, &us->unit[k], &m, &e);
+        rc = do_unit(s, &s->units->unit[k], &m, &e);
         if (rc >= 0 && id == 0)
-            rc =
-                pq_run_progress(s->run, "write", s->run->model->net.tensor[us->unit[k].tensor].name,
-                                atomic_load(&s->done), s->total, &e);
+            rc = pq_run_progress(s->run, "write",
+                                 s->run->model->net.tensor[s->units->unit[k].tensor].name,
+                                 atomic_load(&s->done), s->total, &e);
     }
     if (rc < 0)
         stop_all(s, rc, &e);
-    pq_free(m.x);
-    pq_free(m.back);
-    pq_free(m.out);
-    pq_free(m.feedback);
+    scratch_end(&m);
 }
 
-/* Links items to tensors, allocates what is remembered of them, and sizes the output scratch. */
+/* Links items to tensors and allocates what is remembered of them. */
 static int link_items(struct shared *s, struct pq_err *e)
 {
     struct pq_run *r = s->run;
@@ -291,14 +272,25 @@ static int link_items(struct shared *s, struct pq_err *e)
                 return pq_fail(e, PQ_ENOMEM, "out of memory for the work list");
             *l = (struct link){t, k, s->of_tensor[it->tensor_index]};
             s->of_tensor[it->tensor_index] = l;
-            uint64_t row = pq_scheme_row_bytes(it->scheme, it->tensor->cols);
-            uint64_t most = row * (s->units->max_weights / it->tensor->cols + 1);
-            s->out_bytes = most > s->out_bytes ? (size_t)most : s->out_bytes;
         }
         if (!t->written)
             return pq_fail(e, PQ_ENOMEM, "out of memory for the work list");
     }
     return PQ_OK;
+}
+
+static void size_outputs(struct shared *s)
+{
+    for (size_t i = 0; i < s->units->n; i++) {
+        const struct pq_unit *u = &s->units->unit[i];
+        size_t bytes = 0, links = 0;
+        for (const struct link *l = s->of_tensor[u->tensor]; l; l = l->next, links++) {
+            const struct pq_item *it = &l->target->plan.item[l->item];
+            bytes += (size_t)(u->rows * pq_scheme_row_bytes(it->scheme, it->tensor->cols));
+        }
+        s->out_bytes = bytes > s->out_bytes ? bytes : s->out_bytes;
+        s->max_links = links > s->max_links ? links : s->max_links;
+    }
 }
 
 /* Units from the last end to this one. */
@@ -359,6 +351,7 @@ int pq_rows_write(struct pq_run *r, const struct pq_units *u, struct pq_err *e)
     int rc = link_items(&s, e);
     if (rc < 0)
         return rc;
+    size_outputs(&s);
     rc = r->solver == PQ_SOLVER_GPTQ ? write_by_tensor(&s, e) : write_units(&s, u->n, e);
     return rc;
 }

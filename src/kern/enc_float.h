@@ -45,6 +45,21 @@ static void widen_f16(const uint16_t *h, uint64_t n, float *x)
         x[i] = pq_f16_to_f32(pq_le16(p + 2 * i));
 }
 
+/* No infinity, no NaN: only those times zero are not zero. */
+static bool all_finite(const float *x, uint64_t n)
+{
+    pq_v16 zero = v16_set(0.0f), a = zero, b = zero;
+    uint64_t i = 0;
+    for (; n - i >= 2 * PQ_LANES; i += 2 * PQ_LANES) {
+        a = v16_fma(v16_load(x + i), zero, a);
+        b = v16_fma(v16_load(x + i + PQ_LANES), zero, b);
+    }
+    float sum = v16_sum(v16_add(a, b));
+    for (; i < n; i++)
+        sum += x[i] * 0.0f;
+    return sum == 0.0f;
+}
+
 #define PQ_ROWS_FLOAT [PQ_ENC_F32] = enc_f32, [PQ_ENC_F16] = enc_f16, [PQ_ENC_BF16] = enc_bf16
 
 #endif

@@ -12,10 +12,10 @@
 
 #include "kern/enc_int_row.h"
 
-/* The range of each run, zero included; what is not a number counts as zero. */
+/* The range of each run, zero included. */
 static inline void int_range(const float *x, struct many_at a, pq_v16 *lo, pq_v16 *hi)
 {
-    pq_v16 zero = v16_set(0.0f), low[PQ_LANES], high[PQ_LANES], far = v16_set(GROUP_FINITE);
+    pq_v16 zero = v16_set(0.0f), low[PQ_LANES], high[PQ_LANES];
     for (int r = 0; r < PQ_LANES; r++) {
         low[r] = high[r] = zero;
         for (int j = 0; r < a.rows && j < a.n; j += PQ_LANES) {
@@ -31,8 +31,6 @@ static inline void int_range(const float *x, struct many_at a, pq_v16 *lo, pq_v1
         *lo = v16_min(*lo, low[j]);
         *hi = v16_max(*hi, high[j]);
     }
-    *lo = v16_max(*lo, v16_sub(zero, far));
-    *hi = v16_min(*hi, far);
 }
 
 /* The weight of largest magnitude of each run, the first of equals, as in Q4_0. */
@@ -149,32 +147,58 @@ FIT_INLINE struct int_fits int_asymmetric(const struct pq_encode_in *in, const s
 static inline struct int_fits int_search(const struct pq_encode_in *in, struct many_at a)
 {
     struct many m;
-    many_read(in, a, true, &m);
+    many_read(in, a, false, &m);
     many_weigh(in, a, &m);
     return in->symmetric ? int_symmetric(in, &m) : int_asymmetric(in, &m);
 }
 
-/* Fits and encodes the groups i to i + rows. */
+/* Fits and encodes `rows` groups from the i-th on, whose weights are finite. */
 static void int_groups(const struct pq_encode_in *in, uint64_t i, int rows, void *const part[])
 {
     const struct many_at a = {i * in->group, (int)in->group, rows, 1};
     struct int_fits f = in->search ? int_search(in, a) : int_nearest(in, a);
-    float s[PQ_LANES], inv[PQ_LANES], zero[PQ_LANES];
-    v16_store(s, f.s);
+    float inv[PQ_LANES], zero[PQ_LANES];
     v16_store(inv, f.inv);
     v16_store(zero, f.zero);
-    for (int r = 0; r < rows; r++)
-        int_put(in, i + (uint64_t)r, (struct int_fit){s[r], inv[r], zero[r]}, part);
+    uint8_t *codes = (uint8_t *)part[0] + a.at / 8 * (uint64_t)in->bits;
+    for (int r = 0; r < rows; r++, codes += a.n / 8 * in->bits)
+        int_codes(in, in->x + a.at + (uint64_t)(r * a.n), a.n,
+                  (struct int_fit){0.0f, inv[r], zero[r]}, codes);
+    int_put_scales(part[1], i, rows, f.s, in->aux);
+    for (int r = 0; !in->symmetric && r < rows; r++)
+        int_put_zero((uint8_t *)part[2], i + (uint64_t)r, in->bits, (int)zero[r]);
+}
+
+/* The same for any weights; i is even. */
+static void int_groups_made_finite(const struct pq_encode_in *in, uint64_t i, int rows,
+                                   void *const part[])
+{
+    float x[PQ_LANES * GROUP_MAX];
+    struct pq_encode_in own = *in;
+    const uint64_t at = i * in->group;
+    const size_t bits = (size_t)in->bits;
+    void *const here[] = {(uint8_t *)part[0] + at / 8 * bits,
+                          (uint8_t *)part[1] + i * pq_dtype_size(in->aux),
+                          in->symmetric ? NULL : (uint8_t *)part[2] + i * bits / 8};
+    group_load(x, in->x + at, rows * (int)in->group);
+    own.x = x;
+    own.importance = in->importance ? in->importance + at : NULL;
+    int_groups(&own, 0, rows, here);
 }
 
 static void enc_int(const struct pq_encode_in *in, void *const part[])
 {
-    uint64_t groups = in->cols / in->group;
-    for (uint64_t i = 0; i<groups; i += in->group> GROUP_MAX ? 1 : PQ_LANES)
-        if (in->group > GROUP_MAX)
-            int_put(in, i, int_row_fit(in, i), part);
+    const uint64_t groups = in->cols / in->group;
+    const bool clean = group_clean(in->x, in->cols);
+    for (uint64_t i = 0; in->group > GROUP_MAX && i < groups; i++)
+        int_row(in, i, clean, part);
+    for (uint64_t i = 0; in->group <= GROUP_MAX && i < groups; i += PQ_LANES) {
+        const int rows = groups - i < PQ_LANES ? (int)(groups - i) : PQ_LANES;
+        if (clean)
+            int_groups(in, i, rows, part);
         else
-            int_groups(in, i, groups - i < PQ_LANES ? (int)(groups - i) : PQ_LANES, part);
+            int_groups_made_finite(in, i, rows, part);
+    }
 }
 
 #define PQ_ROWS_INT [PQ_ENC_INT] = enc_int

@@ -98,19 +98,59 @@ static inline struct int_fits int_nearest_fits(const struct pq_encode_in *in, pq
 
 /* ---- codes ---- */
 
-/* Codes of n weights. Nearest and symmetric: against the scale before it is stored, as GGUF. */
+/* round(x * inv) + zero within the codes from lowest to top, packed; bits is a constant. */
+FIT_INLINE void int_line(const float *x, int n, const struct code_line *l, int bits, uint8_t *out)
+{
+    pq_v16 inv = v16_set(l->inv), from = v16_set(PQ_MAGIC + l->zero);
+    pq_v16 lo = v16_set(PQ_MAGIC + l->lo), hi = v16_set(PQ_MAGIC + l->hi);
+    for (int j = 0; j < n; j += PQ_LANES) {
+        uint8_t q[PQ_LANES];
+        pq_v16 t = v16_fma(v16_load(x + j), inv, from);
+        v16_magic_bytes(v16_clamp(t, lo, hi), bits == 8 ? out + j : q);
+        if (bits == 4)
+            bytes_nibbles(q, PQ_LANES, out + j / 2);
+    }
+}
+
+/* Nearest and symmetric: against the scale before it is stored, as GGUF. */
+static inline void int_nearest_codes(const struct pq_encode_in *in, const float *x, int n,
+                                     struct int_fit f, uint8_t *out)
+{
+    uint8_t q[GROUP_MAX];
+    if (in->bits == 8)
+        away_codes(x, n, f.inv, f.zero, q);
+    else
+        floor_codes(x, n, 0.0f, f.inv, f.zero + 0.5f, int_top(in), q);
+    pack_codes(q, n, in->bits, out);
+}
+
+/* Codes of n weights, GROUP_MAX at most. */
 FIT_INLINE void int_codes(const struct pq_encode_in *in, const float *x, int n, struct int_fit f,
                           uint8_t *out)
 {
-    float top = int_top(in), lowest = f.zero + int_lowest(in, f.zero);
-    uint8_t q[GROUP_MAX];
-    if (in->search || !in->symmetric)
-        line_codes(&(struct code_line){0.0f, f.inv, f.zero, lowest, top}, x, n, q);
+    const float lowest = f.zero + int_lowest(in, f.zero);
+    const struct code_line l = {0.0f, f.inv, f.zero, lowest, int_top(in)};
+    if (!in->search && in->symmetric)
+        int_nearest_codes(in, x, n, f, out);
     else if (in->bits == 8)
-        away_codes(x, n, f.inv, f.zero, q);
+        int_line(x, n, &l, 8, out);
     else
-        floor_codes(x, n, 0.0f, f.inv, f.zero + 0.5f, top, q);
-    pack_codes(q, n, in->bits, out);
+        int_line(x, n, &l, 4, out);
+}
+
+/* Scales of `count` groups from the i-th on, as stored. */
+static inline void int_put_scales(void *part, uint64_t i, int count, pq_v16 s, enum pq_dtype aux)
+{
+    float v[PQ_LANES];
+    uint16_t h[PQ_LANES];
+    uint8_t *p = (uint8_t *)part + i * pq_dtype_size(aux);
+    v16_store(v, s);
+    v16_to_f16(s, h);
+    for (int r = 0; r < count; r++)
+        if (aux == PQ_F16)
+            pq_put_le16(p + 2 * r, h[r]);
+        else
+            aux_put(p, (uint64_t)r, v[r], aux);
 }
 
 /* Zero points are packed like codes, each row from a byte of its own. */
@@ -122,21 +162,6 @@ static inline void int_put_zero(uint8_t *zeros, uint64_t i, int bits, int zero)
         zeros[i / 2] |= (uint8_t)(zero << 4);
     else
         zeros[i / 2] = (uint8_t)zero;
-}
-
-/* Writes group or row i. */
-static void int_put(const struct pq_encode_in *in, uint64_t i, struct int_fit f, void *const part[])
-{
-    float x[GROUP_MAX];
-    uint8_t *codes = part[0];
-    for (uint64_t j = i * in->group, end = j + in->group; j < end; j += GROUP_MAX) {
-        int n = (int)(end - j < GROUP_MAX ? end - j : GROUP_MAX);
-        group_load(x, in->x + j, n);
-        int_codes(in, x, n, f, codes + j / 8 * (uint64_t)in->bits);
-    }
-    aux_put(part[1], i, f.s, in->aux);
-    if (!in->symmetric)
-        int_put_zero(part[2], i, in->bits, (int)f.zero);
 }
 
 #endif

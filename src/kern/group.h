@@ -16,6 +16,7 @@ enum { GROUP_MAX = 256 };
 /* Sources may hold infinities and NaN; codes are chosen for finite numbers whose differences are
  * finite too. NaN counts as zero. */
 #define GROUP_FINITE 0x1p120f
+#define GROUP_PAST 0x1p8f /* that times it is infinite */
 
 LANE_INLINE pq_v16 v16_finite(pq_v16 x)
 {
@@ -28,6 +29,21 @@ LANE_INLINE void group_load(float *dst, const float *src, int n)
 {
     for (int j = 0; j < n; j += PQ_LANES)
         v16_store(dst + j, v16_finite(v16_load(src + j)));
+}
+
+/* Would v16_finite leave all n as they are? Only infinity and NaN times zero are not zero, and
+ * what is too large to stay becomes infinity. */
+static inline bool group_clean(const float *x, uint64_t n)
+{
+    pq_v16 zero = v16_set(0.0f), up = v16_set(GROUP_PAST), a = zero, b = zero;
+    uint64_t j = 0;
+    for (; n - j >= 2 * PQ_LANES; j += 2 * PQ_LANES) {
+        a = v16_fma(v16_mul(v16_load(x + j), up), zero, a);
+        b = v16_fma(v16_mul(v16_load(x + j + PQ_LANES), up), zero, b);
+    }
+    if (j < n)
+        a = v16_fma(v16_mul(v16_load(x + j), up), zero, a);
+    return v16_sum(v16_add(a, b)) == 0.0f;
 }
 
 /* The i-th group as a row of its own, its weights finite and in x. */

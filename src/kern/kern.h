@@ -65,6 +65,7 @@ struct pq_kern {
     pq_encode_fn *encode[PQ_N_ENCODERS];
     void (*widen_bf16)(const uint16_t *h, uint64_t n, float *x);
     void (*widen_f16)(const uint16_t *h, uint64_t n, float *x);
+    bool (*all_finite)(const float *x, uint64_t n);
 };
 
 /* Levels that this build has and this CPU can run, best last; "c" is always the first.

@@ -268,6 +268,24 @@ LANE_INLINE pq_v16 v16_if_less(pq_v16 a, pq_v16 b, pq_v16 x, pq_v16 y)
     return v;
 }
 
+/* Does any lane of x lie below lo or above hi? */
+LANE_INLINE bool v16_any_outside(pq_v16 x, pq_v16 lo, pq_v16 hi)
+{
+#if PQ_LANE_WIDTH == 16
+    return _mm512_cmp_ps_mask(x.r[0], lo.r[0], _CMP_LT_OQ) |
+           _mm512_cmp_ps_mask(hi.r[0], x.r[0], _CMP_LT_OQ);
+#else
+    pq_v16 one = v16_set(1.0f), zero = v16_set(0.0f);
+    pq_v16 out = v16_max(v16_if_less(x, lo, one, zero), v16_if_less(hi, x, one, zero));
+    bool any = false;
+    float f[PQ_LANES];
+    v16_store(f, out);
+    for (int i = 0; i < PQ_LANES; i++)
+        any |= f[i] > 0.0f;
+    return any;
+#endif
+}
+
 /* a b + c, rounded once */
 LANE_INLINE pq_v16 v16_fma(pq_v16 a, pq_v16 b, pq_v16 c)
 {

@@ -22,4 +22,5 @@
                    PQ_ROWS_FP, PQ_ROWS_NF4, PQ_ROWS_INT},                                      \
         .widen_bf16 = widen_bf16,                                                              \
         .widen_f16 = widen_f16,                                                                \
+        .all_finite = all_finite,                                                              \
     }
