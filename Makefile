@@ -1,5 +1,5 @@
 # A short front for the CMake presets; see CMakePresets.json and CONTRIBUTING.md.
-.PHONY: all demo test unit asan clang tsan arm64 fuzz bench bench-onnx bench-openvino install format clean
+.PHONY: all demo test unit asan clang tsan arm64 fuzz bench bench-onnx bench-openvino bench-loss install format clean
 
 all: build/release/build.ninja
 	@cmake --build --preset release
@@ -53,6 +53,12 @@ bench-onnx: all
 bench-openvino: all
 	@scripts/venv.sh
 	@build/venv/bin/python bench/openvino_vs_optimum.py
+
+# Loss of phiq's outputs beside that of all peers at their best; SPEED=1: what learning from a text
+# costs. Peers that need PyTorch go into build/peers (several GB).
+bench-loss: all
+	@scripts/venv.sh
+	@build/venv/bin/python bench/loss_$(if $(SPEED),speed,vs_peers).py
 
 install: all
 	@cmake --install build/release
