@@ -23,6 +23,7 @@ struct side {
 
 struct run {
     const struct pq_eval_options *set;
+    const struct pq_eval_watch *watch; /* NULL: nobody looks on */
     struct side model, ref;
     struct pq_logits_file saved;
     struct pq_logits_out save;
@@ -186,6 +187,11 @@ static void score_one(void *ctx, uint64_t item, int worker)
         ref = own;
     }
     r->tally.score[position] = pq_score_position(r->model.logits + row, ref, vocab, b->id[at + 1]);
+    if (r->watch) {
+        const struct pq_scored seen = {position, r->model.logits + row, ref, vocab,
+                                       r->tally.score[position].kld};
+        r->watch->on_score(r->watch->ctx, &seen);
+    }
 }
 
 static int save_batch(struct run *r, const struct batch *b, uint32_t n, struct pq_err *e)
@@ -295,9 +301,10 @@ static int report(const struct run *r, json_t **out, struct pq_err *e)
     return PQ_OK;
 }
 
-int pq_eval_model(json_t **out, const struct pq_eval_options *s, struct pq_err *e)
+int pq_eval_watched(json_t **out, const struct pq_eval_options *s,
+                    const struct pq_eval_watch *watch, struct pq_err *e)
 {
-    struct run r = {.set = s, .began = pq_now()};
+    struct run r = {.set = s, .watch = watch, .began = pq_now()};
     *out = NULL;
     int rc = evaluate(&r, e);
     if (rc >= 0)
@@ -310,4 +317,9 @@ int pq_eval_model(json_t **out, const struct pq_eval_options *s, struct pq_err *
     pq_windows_free(&r.text);
     pq_free(r.tally.score);
     return rc;
+}
+
+int pq_eval_model(json_t **out, const struct pq_eval_options *s, struct pq_err *e)
+{
+    return pq_eval_watched(out, s, NULL, e);
 }

@@ -14,6 +14,22 @@
  * the beginning of a text where the tokenizer has one. */
 int pq_eval_model(json_t **out, const struct pq_eval_options *s, struct pq_err *e) PQ_MUST_CHECK;
 
+/* A scored position, the position-th of the text; what it points to lives until on_score returns.
+ */
+struct pq_scored {
+    uint64_t position;
+    const float *logits, *reference; /* [vocab]; the reference NULL without one */
+    size_t vocab;
+    double kld;
+};
+/* Somebody who looks on: called once for every position, from any thread and in any order. */
+struct pq_eval_watch {
+    void (*on_score)(void *ctx, const struct pq_scored *s);
+    void *ctx;
+};
+int pq_eval_watched(json_t **out, const struct pq_eval_options *s,
+                    const struct pq_eval_watch *watch, struct pq_err *e) PQ_MUST_CHECK;
+
 /* ---- windows.c: a text as runs of tokens, each read from nothing ---- */
 
 struct pq_windows {
