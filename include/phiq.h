@@ -154,6 +154,35 @@ PQ_API void pq_calibrate_options_default(struct pq_calibrate_options *o);
 PQ_API PQ_MUST_CHECK int pq_calibrate(const struct pq_calibrate_options *o, char **json,
                                       struct pq_err *e);
 
+/* Strings may be NULL where said. Set with pq_report_options_default first. */
+struct pq_report_options {
+    size_t struct_size;           /* sizeof of this struct, set by the default call */
+    const char *model;            /* the checkpoint, with which everything is compared */
+    const char *const *output;    /* models that are measured; none: `model` is quantized to a */
+    size_t n_outputs;             /* temporary folder, one choice after the other */
+    const char *out;              /* HTML file that is written; NULL = only the document */
+    const char *text;             /* file of text; NULL = a short one of the library's own */
+    const char *targets;          /* "gguf,mlx"; NULL = all */
+    const char *precisions;       /* "int8,int4,q3_k_m,mlx:mxfp4"; NULL = all and notable schemes */
+    const char *solver, *imatrix; /* as in pq_quantize_options */
+    const char *temp_dir;         /* gets a hidden folder; NULL = where `out` is, or "." */
+    int window;                   /* tokens read at once from nothing; 0 = the text's usual */
+    uint64_t max_windows;         /* 0 = at most 32, and 4 GB of kept predictions */
+    int threads;                  /* 0 = all CPUs */
+    const char *cpu_level;        /* cap of the kernels: "c", "avx2", ... */
+    pq_progress_fn *progress;     /* stage "plan" says what it will take, then stage "report" */
+    void *progress_ctx;
+};
+PQ_API void pq_report_options_default(struct pq_report_options *o);
+
+/* Size against loss for every precision and container, measured on written files, as one HTML page
+ * that needs nothing else; *json receives its data (docs/json.md). With dry_run only what it would
+ * take. Temporary files are gone afterwards, whatever happened. */
+PQ_API PQ_MUST_CHECK int pq_report(const struct pq_report_options *o, int dry_run, char **json,
+                                   struct pq_err *e);
+/* The text that a report without one is measured on. */
+PQ_API const char *pq_report_text(void);
+
 /* Tokens of a text, or, with `chat`, of a conversation (JSON: a list of messages, or an object with
  * "messages" and whatever else the template uses) through the model's chat template or the one of
  * this name; NULL: the model's own. */

@@ -28,3 +28,5 @@ show eval "$(echo "$out"/int4/gguf/*.gguf)" --ref "$model" --text "$out/story.tx
 scripts/venv.sh
 say "the outputs in the unmodified runtimes"
 build/venv/bin/python scripts/demo_run.py "$phiq" "$out"
+
+say "phiq report $model -o report.html   # a page to look at: size against loss, in half a minute"

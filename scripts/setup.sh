@@ -7,7 +7,7 @@ build_packages="cmake ninja-build gcc g++ pkg-config libexpat1-dev libjansson-de
 libedit-dev protobuf-c-compiler libprotobuf-c-dev"
 test_packages="libcmocka-dev python3 python3-venv git clang"
 # Wanted by some tests, which are left out where the distribution lacks them.
-optional_packages="clang-format-14 libclang-rt-dev"
+optional_packages="clang-format-14 libclang-rt-dev chromium"
 cross_packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static protobuf-c-compiler
 libexpat1-dev:arm64 libjansson-dev:arm64 libpcre2-dev:arm64 libedit-dev:arm64 libcmocka-dev:arm64
 libprotobuf-c-dev:arm64"

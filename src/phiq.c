@@ -3,6 +3,7 @@
 
 #include "eval/calibrate.h"
 #include "inspect/inspect.h"
+#include "report/report.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +123,24 @@ int pq_calibrate(const struct pq_calibrate_options *o, char **json, struct pq_er
                        "pq_calibrate_options_default",
                        o->struct_size, sizeof *o);
     int rc = pq_calibrate_model(&doc, o, e);
+    return rc < 0 ? rc : to_string(doc, json, e);
+}
+
+void pq_report_options_default(struct pq_report_options *o)
+{
+    *o = (struct pq_report_options){.struct_size = sizeof *o};
+}
+
+int pq_report(const struct pq_report_options *o, int dry_run, char **json, struct pq_err *e)
+{
+    json_t *doc;
+    *json = NULL;
+    if (o->struct_size != sizeof *o)
+        return pq_fail(
+            e, PQ_EINVAL,
+            "options of %zu bytes, expected %zu: set them with pq_report_options_default",
+            o->struct_size, sizeof *o);
+    int rc = pq_report_make(&doc, o, dry_run != 0, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
 

@@ -7,7 +7,7 @@
 
 #include "inspect/inspect.h"
 
-enum { PQ_MAX_LIST = 256, PQ_MAX_POS = 4 };
+enum { PQ_MAX_LIST = 256, PQ_MAX_POS = 64 };
 
 /* The values of an option that may be repeated. */
 struct pq_list {
@@ -22,7 +22,7 @@ struct pq_args {
     const char *to, *precision, *scheme, *out, *solver, *embed, *head, *imatrix, *calibration,
         *context, *name, *provider;
     const char *device, *cpu;
-    const char *text, *ref, *save_logits;
+    const char *text, *ref, *save_logits, *precisions, *temp;
     uint64_t window, windows;
     bool whole, products;
     const char *prompt, *file, *chat, *template_name;
@@ -132,6 +132,7 @@ int pq_cmd_plan(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_schemes(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_calibrate(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_eval(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_report(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_compare(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_tokenize(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_help(const struct pq_args *a, struct pq_err *e);

@@ -68,8 +68,11 @@ int pq_cmd_help(const struct pq_args *a, struct pq_err *e)
         return help_devices(e);
     else if (!strcmp(topic, "exit-codes"))
         return help_exit_codes();
+    else if (!strcmp(topic, "sample-text"))
+        printf("%s", pq_report_text());
     else
-        return pq_fail(e, PQ_EINVAL, "no help on \"%s\": a verb, schemes, devices or exit-codes",
+        return pq_fail(e, PQ_EINVAL,
+                       "no help on \"%s\": a verb, schemes, devices, sample-text or exit-codes",
                        topic);
     return PQ_OK;
 }

@@ -67,6 +67,20 @@ const struct pq_verb pq_verbs[] = {
      "  phiq eval ./phi-4 --text wiki.txt --save-logits phi-4.logits\n"
      "  phiq eval out/openvino --ref phi-4.logits --text wiki.txt --json\n",
      1, 1, pq_cmd_eval},
+    {"report", "CHECKPOINT [OUTPUT...] [options]",
+     "an HTML page: size against loss of every precision and container",
+     "Quantizes the checkpoint to every precision and notable scheme of every container, one "
+     "after\n"
+     "the other in a temporary folder, measures the written files and draws them: size against KL\n"
+     "divergence, error by layer, what happens to the numbers, a text token by token, advice for\n"
+     "devices, and the commands behind every number. One file, no network. With outputs named,\n"
+     "those are measured instead. Without --text a short text of phiq's own is read (phiq help\n"
+     "sample-text); --dry-run says what it would take.\n"
+     "\n"
+     "  phiq report ./Phi-3.5-mini-instruct --text wiki.txt -o report.html\n"
+     "  phiq report ./phi-4 --to gguf,openvino --precisions int8,int4,q3_k_m --windows 8\n"
+     "  phiq report ./phi-4 out/gguf/*.gguf out/mlx out/onnx out/openvino\n",
+     1, PQ_MAX_POS, pq_cmd_report},
     {"schemes", "[options]", "list what each container can be written as",
      "Recipes (placements of schemes over a network's tensors) for --scheme, and schemes of "
      "single\n"
@@ -111,8 +125,8 @@ const struct pq_verb pq_verbs[] = {
      "\n"
      "  phiq bench out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf -p 512 -n 128\n",
      1, 1, pq_cmd_bench},
-    {"help", "[VERB | schemes | devices | exit-codes]", "explain a verb or a topic", "", 0, 1,
-     pq_cmd_help},
+    {"help", "[VERB | schemes | devices | sample-text | exit-codes]", "explain a verb or a topic",
+     "", 0, 1, pq_cmd_help},
     {"completion", "bash|zsh|fish", "print a completion script for a shell",
      "  phiq completion bash > /etc/bash_completion.d/phiq\n"
      "  phiq completion zsh > \"${fpath[1]}/_phiq\"\n"
