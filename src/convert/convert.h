@@ -8,13 +8,14 @@
 
 #include "container/container.h"
 
-/* What is remembered of an encoded item, independent of the order in which units were done. */
-struct pq_written {
-    _Atomic uint64_t sum;       /* checksums of all parts of all units, added */
-    struct pq_row_error *error; /* [units of the tensor] over the sampled rows */
-};
 struct pq_row_error {
     double err, ref; /* sums of squared errors and of squared weights */
+};
+/* What is remembered of a unit of an item, to be found again when it is read back. */
+struct pq_written {
+    uint64_t sum;              /* checksums of all parts, added */
+    uint64_t rows;             /* checksums of the sampled rows, decoded, added */
+    struct pq_row_error error; /* of those rows */
 };
 
 /* One output of a run. */
@@ -23,12 +24,12 @@ struct pq_target {
     struct pq_request request;
     const struct pq_scheme **choice; /* [n_tensors] */
     struct pq_plan plan;
-    const char *final_dir;      /* OUT/gguf */
-    const char *part_dir;       /* where files grow until they verify */
-    const char *path;           /* what the user opens: the first file, or the folder */
-    bool part_made;             /* part_dir exists and is ours to remove */
-    struct pq_out *out;         /* [plan.n_files], fd -1 when closed */
-    struct pq_written *written; /* [plan.n_items] */
+    const char *final_dir;       /* OUT/gguf */
+    const char *part_dir;        /* where files grow until they verify */
+    const char *path;            /* what the user opens: the first file, or the folder */
+    bool part_made;              /* part_dir exists and is ours to remove */
+    struct pq_out *out;          /* [plan.n_files], fd -1 when closed */
+    struct pq_written **written; /* [plan.n_items][units of the tensor] */
 };
 
 /* A piece of work: rows of one network tensor, encoded for every target that stores it. */
@@ -86,9 +87,10 @@ int pq_run_targets(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
 int pq_units_make(struct pq_units *u, struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
 /* Sums of the squared error and weights of an item, units added in order. */
 struct pq_row_error pq_item_error(const struct pq_target *t, size_t item, const struct pq_units *u);
-/* Adds the squared error of one decoded row against x [cols]. Encoding and verification must get
- * the same sums to the last bit. */
+/* Adds the squared error of one decoded row against x [cols]. */
 void pq_row_error_add(struct pq_row_error *sum, const float *x, const float *back, uint64_t cols);
+/* A checksum of a decoded row's numbers; those of different rows may be added. */
+uint64_t pq_row_hash(float *back, uint64_t cols, uint64_t row);
 /* Rows whose error is measured and which verification decodes again: every stride-th. */
 uint64_t pq_run_stride(const struct pq_run *r);
 

@@ -1,7 +1,12 @@
 /* Where outputs grow and how they appear: files are written into a hidden folder beside their final
  * place and renamed when they verify, so a crash leaves no half output under a final name.
  * SPDX-License-Identifier: MIT */
+#include "base/sys.h"
 #include "convert/convert.h"
+
+#include <stdatomic.h>
+
+enum { MAX_SYNCING = 16 };
 
 static int no_memory(struct pq_err *e)
 {
@@ -90,15 +95,39 @@ out:
     return rc;
 }
 
+/* Files on their way to the disk. */
+struct syncing {
+    struct pq_target *target;
+    atomic_size_t next; /* file to take */
+    atomic_flag failed;
+    int rc; /* of the first that failed */
+    struct pq_err *err;
+};
+
+static void sync_worker(void *ctx, int id)
+{
+    struct syncing *s = (struct syncing *)ctx;
+    (void)id;
+    for (size_t i; (i = atomic_fetch_add(&s->next, 1)) < s->target->plan.n_files;) {
+        struct pq_err e = {0};
+        int rc = pq_out_sync(&s->target->out[i], &e);
+        if (rc >= 0)
+            rc = pq_out_close(&s->target->out[i], &e);
+        if (rc < 0 && !atomic_flag_test_and_set(&s->failed)) {
+            s->rc = rc;
+            *s->err = e;
+        }
+    }
+}
+
+/* All at once: each waits for the disk, and a journal takes them together. */
 int pq_place_sync(struct pq_target *t, struct pq_err *e)
 {
-    int rc = PQ_OK;
-    for (size_t i = 0; i < t->plan.n_files; i++) {
-        PQ_TRY(pq_out_sync(&t->out[i], e));
-        PQ_TRY(pq_out_close(&t->out[i], e));
-    }
-out:
-    return rc;
+    struct pq_err first = {0};
+    struct syncing s = {.target = t, .failed = ATOMIC_FLAG_INIT, .err = &first};
+    const size_t n = t->plan.n_files;
+    pq_parallel(n < MAX_SYNCING ? (int)n : MAX_SYNCING, sync_worker, &s);
+    return s.rc < 0 ? pq_fail(e, s.rc, "%s", first.msg) : PQ_OK;
 }
 
 int pq_place_commit(struct pq_run *r, struct pq_target *t, struct pq_err *e)

@@ -38,7 +38,7 @@ struct shared {
 struct product {
     const struct link *link;
     struct pq_encoded to;
-    struct pq_row_error sum;
+    struct pq_written written;
 };
 
 /* One worker's memory. */
@@ -140,15 +140,15 @@ static void measure_rows(const struct shared *s, struct product *p, struct strip
             continue;
         row_parts(&p->to, at.first + r, part);
         it->scheme->decode(it->scheme, (const void *const *)part, cols, m->back);
-        pq_row_error_add(&p->sum, m->x + r * cols, m->back, cols);
+        pq_row_error_add(&p->written.error, m->x + r * cols, m->back, cols);
+        p->written.rows += pq_row_hash(m->back, cols, at.unit->row0 + at.first + r);
     }
 }
 
-static int put_piece(const struct product *p, const struct pq_unit *u, struct pq_err *e)
+static int put_piece(struct product *p, const struct pq_unit *u, struct pq_err *e)
 {
     struct pq_target *t = p->link->target;
     const struct pq_item *it = &t->plan.item[p->link->item];
-    t->written[p->link->item].error[u->index] = p->sum;
     for (int i = 0; i < it->n_parts; i++) {
         uint64_t at = it->at[i] + u->row0 * p->to.row_bytes[i];
         size_t n = (size_t)(u->rows * p->to.row_bytes[i]);
@@ -156,8 +156,9 @@ static int put_piece(const struct product *p, const struct pq_unit *u, struct pq
         if (rc < 0)
             return rc;
         pq_out_flush_hint(&t->out[it->file], at, n);
-        atomic_fetch_add(&t->written[p->link->item].sum, pq_hash(p->to.at[i], n, at));
+        p->written.sum += pq_hash(p->to.at[i], n, at);
     }
+    t->written[p->link->item][u->index] = p->written;
     return PQ_OK;
 }
 
@@ -259,16 +260,15 @@ static int link_items(struct shared *s, struct pq_err *e)
     struct pq_arena *a = &r->arena;
     for (size_t i = 0; i < r->n_targets; i++) {
         struct pq_target *t = &r->target[i];
-        t->written = (struct pq_written *)pq_arena_alloc(a, t->plan.n_items, sizeof *t->written);
+        t->written = (struct pq_written **)pq_arena_alloc(a, t->plan.n_items, sizeof *t->written);
         for (size_t k = 0; t->written && k < t->plan.n_items; k++) {
             const struct pq_item *it = &t->plan.item[k];
             if (!it->tensor)
                 continue;
             struct link *l = (struct link *)pq_arena_alloc(a, 1, sizeof *l);
             uint32_t n = s->units->of_tensor[it->tensor_index];
-            t->written[k].error =
-                (struct pq_row_error *)pq_arena_alloc(a, n, sizeof *t->written[k].error);
-            if (!l || !t->written[k].error)
+            t->written[k] = (struct pq_written *)pq_arena_alloc(a, n, sizeof **t->written);
+            if (!l || !t->written[k])
                 return pq_fail(e, PQ_ENOMEM, "out of memory for the work list");
             *l = (struct link){t, k, s->of_tensor[it->tensor_index]};
             s->of_tensor[it->tensor_index] = l;

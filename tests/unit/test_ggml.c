@@ -5,6 +5,7 @@
 #include "base/num.h"
 #include "quant/scheme.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -260,6 +261,30 @@ static void widening_is_exact(void **state)
     }
 }
 
+/* Wherever it lies, what is not a number is found; the largest numbers are numbers. */
+static void what_is_not_finite_is_found(void **state)
+{
+    (void)state;
+    enum { N = 3 * 16 + 5 };
+    const float bad[] = {INFINITY, -INFINITY, NAN};
+    const struct pq_kern *k;
+    float x[N];
+    for (int i = 0; i < N; i++)
+        x[i] = i % 2 ? FLT_MAX : -FLT_MAX;
+    for (int l = 0; (k = pq_kern_level(l)) != NULL; l++) {
+        for (uint64_t n = 0; n <= N; n++)
+            assert_true(k->all_finite(x, n));
+        for (int i = 0; i < N; i++)
+            for (size_t b = 0; b < PQ_LEN(bad); b++) {
+                const float kept = x[i];
+                x[i] = bad[b];
+                assert_false(k->all_finite(x, N));
+                assert_true(k->all_finite(x, (uint64_t)i));
+                x[i] = kept;
+            }
+    }
+}
+
 static void table_is_consistent(void **state)
 {
     (void)state;
@@ -288,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table_is_consistent),
         cmocka_unit_test(widening_is_exact),
+        cmocka_unit_test(what_is_not_finite_is_found),
         cmocka_unit_test(error_stays_under_the_bound),
         cmocka_unit_test(levels_agree_to_the_byte),
         cmocka_unit_test(bad_rows_stay_finite),
