@@ -17,6 +17,7 @@ from measure import measure
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PEERS = Path(os.environ.get("PQ_PEERS_VENV", ROOT / "build" / "peers"))
+NOT_MADE = "not made yet"
 FAILED = re.compile(r"error|not supported|refuse|fail|NYI|cannot|no module", re.I)
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1",
@@ -74,7 +75,10 @@ def last_words(text):
 
 
 class Maker:
-    def __init__(self, source, text, work, phiq):
+    """`kept`: peers are shown as far as earlier runs have made them."""
+
+    def __init__(self, source, text, work, phiq, kept=False):
+        self.kept = kept
         self.steps = {s.name: s for s in STEPS}
         self.work, self.known = work, {}
         self.words = {"source": source, "text": text, "here": HERE, "phiq": phiq,
@@ -115,6 +119,8 @@ class Maker:
             old = json.loads(note.read_text())
             if old.pop("stamp") == stamp:
                 return Made(**old)
+        if self.kept and not mine:
+            return Made(error=NOT_MADE)
         made = self._run(out, what)
         note.write_text(json.dumps(asdict(made) | {"stamp": stamp}))
         return made

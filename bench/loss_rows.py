@@ -7,8 +7,8 @@ and the steps by their names."""
 from dataclasses import dataclass
 
 # Calibration: the same text for all, from its start.
-WINDOWS, WINDOW = 256, 512      # what phiq, llama.cpp and mlx-lm read
-SAMPLES, SAMPLE = 128, 256      # what NNCF, AutoRound and mlx-lm's DWQ read
+WINDOWS, WINDOW = 256, 512      # what phiq and llama.cpp read
+SAMPLES, SAMPLE = 128, 256      # what NNCF, AutoRound and mlx-lm read, in PyTorch or in 16 bits
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,11 @@ SOLVERS = (  # name, options, the contests it is in
     ("gptq", ("--solver", "gptq", "--imatrix", "{stats}"), (4, 3, 8)),
 )
 
-SCHEMES = {  # container: (bits, scheme)
+SCHEMES = {  # container: (contest, scheme, further options)
     "gguf": ((4, "q4_0"), (4, "q4_k_s"), (4, "q4_k_m"), (4, "iq4_xs"), (3, "q3_k_m"), (8, "q8_0")),
-    "mlx": ((4, "affine4g64"), (4, "affine4g32"), (3, "affine3g64"), (8, "affine8g64")),
+    "mlx": ((4, "affine4g64"), (4, "affine4g32"), (3, "affine3g64"), (8, "affine8g64"),
+            (4, "affine4g64", "--embed", "affine8g64", "--head", "affine8g64"),
+            (4, "affine4g64", "--embed", "bf16", "--head", "bf16")),
     "onnx": ((4, "int4g32"), (4, "uint4g32"), (4, "uint4_mixed"), (8, "int8g32")),
     "openvino": ((4, "uint4g64"), (4, "int4g128"), (8, "uint8c"), (8, "int8c")),
 }
@@ -65,10 +67,10 @@ def phiq_rows(solvers=()):
     """Of these solvers, or of all."""
     for solver, options, contests in SOLVERS:
         for container, schemes in SCHEMES.items():
-            for bits, scheme in schemes:
+            for bits, *scheme in schemes:
                 if bits in contests and (not solvers or solver in solvers):
-                    yield Row(container, bits, "phiq", f"{scheme} {solver}",
-                              (*PHIQ, "--to", container, "--scheme", scheme, *options))
+                    yield Row(container, bits, "phiq", f"{' '.join(scheme)} {solver}",
+                              (*PHIQ, "--to", container, "--scheme", *scheme, *options))
 
 
 # --- the peers ------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What rounding with feedback costs: `phiq calibrate --products` and `phiq quantize --solver gptq`
-against NNCF's GPTQ, on the synthetic checkpoint of Phi-3.5-mini's shape, from the same tokens, to the same OpenVINO form (4 bits with zero points, groups of 64). Tracing the
-checkpoint, which NNCF needs first, is shown by itself and not counted.
-SPDX-License-Identifier: MIT"""
+against NNCF's GPTQ, on the synthetic checkpoint of Phi-3.5-mini's shape, from the same tokens, to
+the same OpenVINO form (4 bits with zero points, groups of 64). Tracing the checkpoint, which NNCF
+needs first, is shown by itself and not counted. SPDX-License-Identifier: MIT"""
 
 import argparse
 import shutil

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
-from loss_make import Made
+from loss_make import NOT_MADE, Made
 from loss_rows import Row
 
 AIM = 0.7
@@ -95,8 +95,10 @@ def cells(contest, r):
 def contest_table(contest):
     out = f"### {contest.title}\n\n" + table(HEAD, [cells(contest, r) for r in contest.results])
     for r in contest.failed:
-        out += f"\n\n{r.name} made nothing: `{r.made.error}`"
-    return out
+        if r.made.error != NOT_MADE:
+            out += f"\n\n{r.name} made nothing: `{r.made.error}`"
+    missing = ", ".join(r.name for r in contest.failed if r.made.error == NOT_MADE)
+    return out + (f"\n\nNot made for this table: {missing}." if missing else "")
 
 
 def summary(contests):

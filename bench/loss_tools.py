@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from loss_rows import SAMPLE, SAMPLES, WINDOW, WINDOWS
+from loss_rows import SAMPLE, SAMPLES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "interop"))
 
@@ -36,7 +36,7 @@ def samples(text, out):
 
 def home(source, text, out):
     """For mlx_lm.quant: the file that it would otherwise download into the user's home."""
-    _, length = encode(source, text, WINDOWS * WINDOW)
+    _, length = encode(source, text, SAMPLES * SAMPLE)
     Path(out).mkdir(parents=True)
     (Path(out) / "calibration_v5.txt").write_text(Path(text).read_text()[:length])
 

@@ -44,7 +44,8 @@ class Comparison:
         source, self.work = common.checkpoint(name).resolve(), a.work / name
         self.work.mkdir(parents=True, exist_ok=True)
         program = Path(common.phiq_program()).resolve()
-        self.maker = loss_make.Maker(source, a.calibration.resolve(), self.work, program)
+        self.maker = loss_make.Maker(source, a.calibration.resolve(), self.work, program,
+                                     a.kept)
         self.eval = Evaluator(program, source, a.work / "eval")
         self.first = Text("first", a.text, a.windows)
         self.second = Text("second", a.second or second_text(a.text, a.work), a.windows)
@@ -83,8 +84,9 @@ class Comparison:
                     r.loss["second"] = self.eval.loss(r.made.path, self.second)
 
     def markdown(self, contests):
-        parts = [f"## {self.name}", summary(contests), "On the second text:",
-                 second_table(contests, "second"), *map(contest_table, contests)]
+        shown = [c for c in contests if c.theirs]
+        parts = [f"## {self.name}", summary(shown), "On the second text:",
+                 second_table(shown, "second"), *map(contest_table, shown)]
         return "\n\n".join(parts) + "\n"
 
 
@@ -104,6 +106,7 @@ def main():
                    metavar="CONTAINER")
     p.add_argument("--without", nargs="+", default=[], metavar="MAKER", help="such as AutoRound")
     p.add_argument("--solvers", nargs="+", default=[], metavar="NAME", help="of phiq's (all)")
+    p.add_argument("--kept", action="store_true", help="make no peers, show those there are")
     p.add_argument("--calibration", type=Path, default=TEXTS / "calibration.txt")
     p.add_argument("--text", type=Path, default=TEXTS / "evaluation.txt")
     p.add_argument("--second", type=Path, help="default: the last third of --text")
