@@ -164,7 +164,8 @@ struct pq_report_options {
     const char *text;             /* file of text; NULL = a short one of the library's own */
     const char *targets;          /* "gguf,mlx"; NULL = all */
     const char *precisions;       /* "int8,int4,q3_k_m,mlx:mxfp4"; NULL = all and notable schemes */
-    const char *solver, *imatrix; /* as in pq_quantize_options */
+    const char *solver, *imatrix; /* as in pq_quantize_options; also ... */
+    const char *calibration;      /* ... a text, calibrated on once for all choices */
     const char *temp_dir;         /* gets a hidden folder; NULL = where `out` is, or "." */
     int window;                   /* tokens read at once from nothing; 0 = the text's usual */
     uint64_t max_windows;         /* 0 = at most 32, and 4 GB of kept predictions */

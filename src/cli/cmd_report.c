@@ -93,6 +93,7 @@ int pq_cmd_report(const struct pq_args *a, struct pq_err *e)
     o.precisions = a->precisions;
     o.solver = a->solver;
     o.imatrix = a->imatrix;
+    o.calibration = a->calibration;
     o.temp_dir = a->temp;
     o.window = (int)a->window;
     o.max_windows = a->windows;

@@ -34,7 +34,7 @@ const struct pq_opt pq_opts[] = {
     {"head", 0, PQ_OPT_STR, AT(head), "S", " quantize ", "scheme of the output head"},
     {"imatrix", 0, PQ_OPT_STR, AT(imatrix), "FILE", " quantize report ",
      "what phiq calibrate wrote, or llama.cpp's importance matrix, in GGUF form"},
-    {"calibration", 0, PQ_OPT_STR, AT(calibration), "FILE", " quantize ",
+    {"calibration", 0, PQ_OPT_STR, AT(calibration), "FILE", " quantize report ",
      "calibrate on this text first (phiq calibrate --products), keeping nothing of it"},
     {"solver", 0, PQ_OPT_STR, AT(solver), "NAME", " quantize report ",
      "search (least weighted error), rtn (round to nearest), or gptq (search, then rounding that "

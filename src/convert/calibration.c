@@ -6,8 +6,7 @@
 
 enum { LEAST_TOKENS = 32768, TOKENS_PER_COLUMN = 4, USUAL_WINDOW = 512 };
 
-/* Products of n columns are known well from a few times n tokens; more time buys little more. */
-static uint64_t usual_windows(const struct pq_network *net)
+uint64_t pq_calibration_windows(const struct pq_network *net)
 {
     const uint64_t limit = net->hp.max_position;
     const uint64_t window = limit && limit < USUAL_WINDOW ? limit : USUAL_WINDOW;
@@ -28,7 +27,8 @@ static int measure(struct pq_run *r, const char *path, struct pq_err *e)
     o.text = q->calibration;
     o.out = path;
     o.products = r->solver == PQ_SOLVER_GPTQ;
-    o.max_windows = q->calibration_windows ? q->calibration_windows : usual_windows(&r->model->net);
+    o.max_windows =
+        q->calibration_windows ? q->calibration_windows : pq_calibration_windows(&r->model->net);
     o.threads = q->threads;
     o.cpu_level = q->cpu_level;
     o.progress = q->progress;

@@ -78,6 +78,9 @@ void pq_run_close(struct pq_run *r);
 /* calibration.c: measures the inputs of opt->calibration's text, through a file beside the first
  * target that is gone when this returns. */
 int pq_run_calibrate(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
+/* How many windows calibration takes where nobody says: products of n columns are known well from a
+ * few times n tokens, more time buys little more. */
+uint64_t pq_calibration_windows(const struct pq_network *net);
 /* How the codes of an item are chosen. Floats have none: PQ_SOLVER_RTN. */
 enum pq_solver pq_run_solver_of(const struct pq_run *r, const struct pq_item *it);
 

@@ -56,6 +56,7 @@ static void quantize_line(json_t *list, const struct pq_report_run *r, const str
     pq_buf_printf(&b, " --to %s --scheme %s", c->container->name, c->recipe->name);
     option(&b, "solver", r->set->solver);
     option(&b, "imatrix", r->set->imatrix);
+    option(&b, "calibration", r->set->calibration);
     pq_buf_printf(&b, " -o out/%s-%s", c->container->name, c->recipe->name);
     line(list, &b);
 }
@@ -126,6 +127,7 @@ static void report_line(json_t *list, const struct pq_report_run *r)
     option(&b, "precisions", s->precisions);
     option(&b, "solver", s->solver);
     option(&b, "imatrix", s->imatrix);
+    option(&b, "calibration", s->calibration);
     option(&b, "text", s->text);
     windows(&b, r);
     option(&b, "out", s->out ? s->out : "report.html");

@@ -14,7 +14,8 @@ uint64_t pq_logits_room(const struct pq_report_run *r, uint64_t windows)
 static int plan_choice(const struct pq_report_run *r, struct pq_choice *c, struct pq_err *e)
 {
     struct pq_run run = {0};
-    const struct pq_quantize_options o = pq_choice_options(r, c);
+    struct pq_quantize_options o = pq_choice_options(r, c);
+    o.calibration = r->set->calibration; /* which a dry run only takes into account */
     int rc = pq_run_open(&run, &o, true, e);
     if (rc >= 0)
         c->bytes = pq_plan_bytes(&run.target[0].plan);

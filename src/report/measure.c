@@ -1,8 +1,10 @@
 /* One row of a report: a choice is written, evaluated, compared, sampled and removed.
  * SPDX-License-Identifier: MIT */
 #include "base/sys.h"
+#include "eval/calibrate.h"
 #include "report/report.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,8 +18,10 @@ static int step(void *ctx, const struct pq_progress *p)
     const bool evaluating = !strcmp(p->stage, "evaluate");
     const uint64_t each = r->windows.n + 1;
     char words[160];
-    if (!c)
+    if (!c && evaluating)
         snprintf(words, sizeof words, "reference: %s", p->tensor);
+    else if (!c)
+        snprintf(words, sizeof words, "%s: %" PRIu64 "/%" PRIu64, p->stage, p->done, p->total);
     else
         snprintf(words, sizeof words, "%zu/%zu %s: %s", r->at, r->n_choices,
                  c->path ? pq_path_base(c->path) : c->recipe->name,
@@ -39,10 +43,19 @@ struct pq_quantize_options pq_choice_options(const struct pq_report_run *r,
     o.targets = c->container->name;
     o.scheme = c->recipe->name;
     o.solver = r->set->solver;
-    o.imatrix = r->set->imatrix;
+    o.imatrix = r->stats ? r->stats : r->set->imatrix;
     o.threads = r->set->threads;
     o.cpu_level = r->set->cpu_level;
     return o;
+}
+
+/* Matrices by the solver that chose their codes. */
+static void note_solvers(json_t *row, const struct pq_run *run)
+{
+    json_t *done = pq_run_report(run, false);
+    const json_t *target = json_array_get(json_object_get(done, "targets"), 0);
+    json_object_set(row, "solvers", json_object_get(target, "solvers"));
+    json_decref(done);
 }
 
 static int write_choice(const char **path, struct pq_report_run *r, const struct pq_choice *c,
@@ -58,6 +71,7 @@ static int write_choice(const char **path, struct pq_report_run *r, const struct
     PQ_TRY(pq_run_write(&run, e));
     *path = pq_arena_strdup(&r->arena, run.target[0].path);
     json_object_set_new(row, "seconds", json_real(pq_now() - t0));
+    note_solvers(row, &run);
     if (!*path)
         rc = pq_fail(e, PQ_ENOMEM, "out of memory for the report");
 out:
@@ -87,6 +101,29 @@ int pq_measure_reference(json_t **doc, struct pq_report_run *r, struct pq_err *e
     struct pq_eval_options o = eval_options(r, r->set->model);
     o.save_logits = r->logits;
     return pq_eval_model(doc, &o, e);
+}
+
+int pq_measure_inputs(struct pq_report_run *r, struct pq_err *e)
+{
+    json_t *doc;
+    struct pq_calibrate_options o;
+    pq_calibrate_options_default(&o);
+    o.model = r->set->model;
+    o.text = r->set->calibration;
+    o.out = pq_path_join(&r->arena, r->temp, "inputs.gguf");
+    o.products = !r->set->solver || !strcmp(r->set->solver, pq_solver_name(PQ_SOLVER_GPTQ));
+    o.max_windows = pq_calibration_windows(&r->model->net);
+    o.threads = r->set->threads;
+    o.cpu_level = r->set->cpu_level;
+    o.progress = r->set->progress ? step : NULL;
+    o.progress_ctx = r;
+    int rc = o.out ? pq_calibrate_model(&doc, &o, e)
+                   : pq_fail(e, PQ_ENOMEM, "out of memory for the report");
+    if (rc < 0)
+        return rc;
+    json_decref(doc);
+    r->stats = o.out;
+    return PQ_OK;
 }
 
 static void note_tokens(const struct pq_report_run *r)

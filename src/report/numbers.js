@@ -105,7 +105,7 @@ function factsOf(numbers) {
 function fillCard(card, row) {
   make(card, "h3", {}, PRECISIONS[row.precision] || schemeName(row));
   make(card, "p", { class: "muted" }, `${rowName(row)} (here ${row.numbers.scheme})`);
-  const width = Math.max(200, Math.min(420, card.clientWidth - 34));
+  const width = Math.max(200, Math.min(560, card.clientWidth - 34));
   drawGroup(card, row.numbers, width);
   const list = make(card, "dl");
   for (const [name, value] of factsOf(row.numbers)) {

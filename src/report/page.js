@@ -80,11 +80,19 @@ function drawCommands(id, lines) {
     .then(() => { b.textContent = "Copied"; }, () => { b.textContent = "Select the text, please"; }));
 }
 
+function howQuantized() {
+  if (!report.rows.some((row) => row.solvers))
+    return "";
+  const solver = report.solver || (report.rows.some((row) => row.solvers.gptq) ? "gptq" : "search");
+  return `Codes chosen by ${solver}` + (report.calibration ? `, calibrated on ${report.calibration}. `
+    : report.imatrix ? `, importance from ${report.imatrix}. ` : ". ");
+}
+
 function drawFoot() {
   const t = report.text;
   byId("protocol").textContent = `Measured on ${t.own ? "phiq's own sample text" : t.path}: ${t.windows} windows of ` +
-    `${t.window} tokens, each read from nothing, the second half scored (${countText(t.scored_tokens)} tokens); ` +
-    `solver ${report.solver || "search"}${report.imatrix ? `, importance from ${report.imatrix}` : ""}. ` +
+    `${t.window} tokens, each read from nothing, the second half scored (${countText(t.scored_tokens)} tokens). ` +
+    `${howQuantized()}` +
     `Perplexity of the original ${plusMinus(report.reference.perplexity.token, report.reference.perplexity.ci95, 5)}.`;
   byId("scatter-note").textContent = `${report.rows.length} outputs, ${countText(t.scored_tokens)} tokens scored. ` +
     "Lines through marks: 95 % confidence. \"Equal\" is what single precision cannot tell from the original.";

@@ -147,11 +147,12 @@ out:
 static json_t *begin_document(const struct pq_report_run *r)
 {
     const struct pq_report_options *s = r->set;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?, s:f, s:o, s:o, s:o, s:o}", "phiq",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:f, s:o, s:o, s:o, s:o}", "phiq",
                      pq_version(), "model", r->model->name, "path", s->model, "architecture",
                      r->model->net.arch->name, "solver", s->solver, "imatrix", s->imatrix,
-                     "kld_floor", PQ_KLD_FLOOR, "text", text_object(r), "plan", pq_report_cost(r),
-                     "left_out", json_array(), "commands", pq_commands_report(r));
+                     "calibration", s->calibration, "kld_floor", PQ_KLD_FLOOR, "text",
+                     text_object(r), "plan", pq_report_cost(r), "left_out", json_array(),
+                     "commands", pq_commands_report(r));
 }
 
 /* ---- the whole ---- */
@@ -210,6 +211,8 @@ static int measure(struct pq_report_run *r, json_t *doc, struct pq_err *e)
     PQ_TRY(pq_inspect_info(&info, r->set->model, false, e));
     json_object_set_new(doc, "source", info);
     json_object_set_new(doc, "tensors", tensors(&r->model->net));
+    if (r->set->calibration && !r->set->n_outputs)
+        PQ_TRY(pq_measure_inputs(r, e));
     PQ_TRY(pq_sample_open(&r->sample, &r->model->net, e));
     json_object_set_new(doc, "numbers", pq_sample_source(&r->sample));
     PQ_TRY(measure_all(r, doc, e));

@@ -54,7 +54,7 @@ enum {
     PQ_SAMPLE_GROUP = 64,       /* most weights shown one by one */
     PQ_SAMPLE_WEIGHTS = 1 << 18 /* about so many are looked at */
 };
-/* Rows of the middle layer's down projection, spread evenly. */
+/* Rows of one matrix from the middle of the network, spread evenly. */
 struct pq_sample {
     const struct pq_tensor *tensor; /* of the source */
     uint64_t rows, stride;
@@ -101,6 +101,7 @@ struct pq_report_run {
     const struct pq_report_options *set;
     struct pq_model *model;           /* the checkpoint */
     const char *temp, *made, *logits; /* temporary: the folder, and in it an output, predictions */
+    const char *stats;                /* in it too: what calibration measured; NULL: nothing */
     const char *text, *text_name;     /* where it is read, and what it is called */
     bool temp_made;
     struct pq_windows windows;
@@ -120,6 +121,8 @@ int pq_measure(json_t **row, struct pq_report_run *r, struct pq_choice *c,
                struct pq_err *e) PQ_MUST_CHECK;
 /* Keeps the reference's predictions in r->logits; *perplexity gets its evaluation. */
 int pq_measure_reference(json_t **doc, struct pq_report_run *r, struct pq_err *e) PQ_MUST_CHECK;
+/* Calibrates once on the options' text, into r->stats. */
+int pq_measure_inputs(struct pq_report_run *r, struct pq_err *e) PQ_MUST_CHECK;
 /* Sets `pareto` of every row that no other one beats in bytes and divergence. */
 void pq_rows_pareto(json_t *rows);
 

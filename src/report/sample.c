@@ -16,14 +16,16 @@ static int no_memory(struct pq_err *e)
 
 /* ---- which weights ---- */
 
-/* A matrix that every architecture has, from the middle of the network. */
+/* A matrix from the middle of the network, of a kind that no recipe lifts above its base. */
 static const struct pq_tensor *pick(const struct pq_network *net)
 {
     const struct pq_tensor *best = &net->tensor[0];
-    for (size_t i = 0; i < net->n_tensors; i++)
-        if (net->tensor[i].role == PQ_ROLE_FFN_DOWN &&
+    for (size_t i = 0; i < net->n_tensors; i++) {
+        const enum pq_role role = net->tensor[i].role;
+        if ((role == PQ_ROLE_FFN_GATE_UP || role == PQ_ROLE_FFN_UP) &&
             net->tensor[i].layer <= (int)net->hp.n_layers / 2)
             best = &net->tensor[i];
+    }
     return best;
 }
 

@@ -4,7 +4,8 @@ const spelled = (id) => has(report.tokens.pieces, id) ? report.tokens.pieces[id]
 
 // Blanks that would not be seen.
 function visible(text) {
-  return text.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ /, "·").replace(/ $/, "·") || "∅";
+  return text.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ /, "·").replace(/ $/, "·")
+    .replace(/[\u0000-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0))) || "∅";
 }
 
 // 0 at 0.001 nats and below, 1 at 1 nat and above.

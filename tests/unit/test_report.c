@@ -422,6 +422,30 @@ static void given_outputs_are_measured_as_eval_and_compare_do(void **state)
     json_decref(doc);
 }
 
+static void calibration_happens_once_and_shows(void **state)
+{
+    const char *text = modelio_path("calibration.txt");
+    struct pq_report_options o = usual(NULL);
+    struct pq_err e = {0};
+    double kld[2];
+    (void)state;
+    assert_int_equal(pq_file_write(text, pq_report_text(), strlen(pq_report_text()), &e), PQ_OK);
+    o.precisions = "gguf:q4_0";
+    o.temp_dir = fresh("calibrated");
+    for (int i = 0; i < 2; i++) {
+        o.calibration = i ? text : NULL;
+        json_t *doc = report(&o);
+        const json_t *row = json_array_get(json_object_get(doc, "rows"), 0);
+        kld[i] = at(row, "kl_divergence", "mean");
+        assert_int_equal(at(row, "solvers", "gptq") > 0, i);
+        const char *line = json_string_value(json_array_get(json_object_get(row, "commands"), 0));
+        assert_int_equal(strstr(line, " --calibration ") != NULL, i);
+        json_decref(doc);
+    }
+    assert_true(kld[1] < 0.9 * kld[0]); /* on the text that it learned from */
+    assert_clean(o.temp_dir);
+}
+
 static void a_dry_run_only_counts(void **state)
 {
     const char *dir = fresh("dry");
@@ -510,6 +534,7 @@ int main(void)
         cmocka_unit_test(what_no_other_beats),
         cmocka_unit_test(a_document_is_whole_and_orders_precisions),
         cmocka_unit_test(given_outputs_are_measured_as_eval_and_compare_do),
+        cmocka_unit_test(calibration_happens_once_and_shows),
         cmocka_unit_test(a_dry_run_only_counts),
         cmocka_unit_test(a_stop_leaves_nothing_behind),
         cmocka_unit_test(failures_leave_nothing_behind),
