@@ -15,9 +15,14 @@ const targetOf = (row) => TARGETS[row.target] || { name: String(row.target), mar
 const has = (table, key) => Object.prototype.hasOwnProperty.call(table, key);
 const colourOf = (row) => "c-" + (has(TARGETS, row.target) ? row.target : "other");
 
+// A file says what it is; of a folder the one around it may.
+function givenName(parts) {
+  return parts.slice(parts[parts.length - 1].includes(".") ? -1 : -2).join("/");
+}
+
 function schemeName(row) {
   if (!row.scheme)
-    return String(row.path).split("/").filter(Boolean).slice(-2).join("/");
+    return givenName(String(row.path).split("/").filter(Boolean));
   return row.target === "gguf" ? row.scheme.toUpperCase() : row.scheme;
 }
 
@@ -73,8 +78,11 @@ function choose(i) {
     draw(report.rows[i]);
 }
 
-// The first one that people would take: the usual INT4 of the first container, else the middle.
+const paretoRows = () => report.rows.filter((row) => row.pareto).sort((a, b) => a.file_bytes - b.file_bytes);
+
+// The first one that people would take: the usual INT4 of the first container, else one that no
+// other beats, from their middle.
 function firstChoice() {
-  const usual = report.rows.findIndex((row) => row.precision === "int4");
-  return usual >= 0 ? usual : Math.floor(report.rows.length / 2);
+  const usual = report.rows.findIndex((row) => row.precision === "int4"), best = paretoRows();
+  return usual >= 0 ? usual : report.rows.indexOf(best[Math.floor(best.length / 2)]);
 }

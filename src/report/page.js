@@ -37,16 +37,14 @@ function drawTiles() {
   byId("lead").textContent = `${rowName(row)} takes ${bytesText(row.file_bytes)} instead of ` +
     `${bytesText(report.source.file_bytes)} (${times.toFixed(1)} times smaller) and agrees with the original on the ` +
     `likeliest next token ${percentText(row.top1_agreement.mean)} of the time.`;
-  let n = 0;
-  for (const precision of ["fp16", "int8", "int4"]) {
-    const best = bestOf(precision);
-    n += Boolean(best);
-    if (best)
-      tile(best, `best ${PRECISIONS[precision]}`);
-  }
-  const small = report.rows.filter((r) => r.pareto).sort((a, b) => a.file_bytes - b.file_bytes)[0];
-  if (small)
-    tile(small, n ? "smallest" : "smallest, beaten by no other");
+  const precisions = ["fp16", "int8", "int4"].filter(bestOf);
+  for (const precision of precisions)
+    tile(bestOf(precision), `best ${PRECISIONS[precision]}`);
+  if (precisions.length)
+    tile(paretoRows()[0], "smallest");
+  else
+    for (const each of paretoRows().slice(0, 4))
+      tile(each, "beaten by no other");
 }
 
 function drawDevices() {

@@ -31,8 +31,8 @@ function scatterScales(width, height) {
 
 function drawAxes(svg, s) {
   const right = s.width - PLOT.right, bottom = s.height - PLOT.bottom;
-  const decades = ticksBetween(s.losses[0] * 0.999, s.losses[1] * 1.001, [1]);
-  for (const loss of decades) {
+  const decades = ticksBetween(s.losses[0], s.losses[1], [1]);
+  for (const loss of decades.length > 1 ? decades : ticksBetween(s.losses[0], s.losses[1])) {
     make(svg, "line", { class: "grid", x1: PLOT.left, x2: right, y1: s.y(loss), y2: s.y(loss) });
     make(svg, "text", { class: "tick", x: PLOT.left - 8, y: s.y(loss) + 4, "text-anchor": "end" },
       numberText(loss, 1));
@@ -58,8 +58,8 @@ function drawAxes(svg, s) {
 }
 
 function drawPareto(svg, s, rows) {
-  const best = rows.filter(({ row }) => row.pareto).sort((a, b) => a.row.file_bytes - b.row.file_bytes);
-  const points = best.map(({ row }) => `${s.x(row.file_bytes)},${s.y(lossOf(row))}`);
+  const shown = new Set(rows.map(({ row }) => row)), best = paretoRows().filter((row) => shown.has(row));
+  const points = best.map((row) => `${s.x(row.file_bytes)},${s.y(lossOf(row))}`);
   make(svg, "polyline", { class: "pareto", points: points.join(" ") });
 }
 

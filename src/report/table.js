@@ -68,8 +68,9 @@ function drawRows() {
     numeric("99 % of tokens", (row) => row.kl_divergence.p99, (x, row) => isEqual(row) ? "equal" : numberText(x)),
     numeric("Perplexity", (row) => row.perplexity.token, (x) => numberText(x, 5)),
     numeric("Weight error", (row) => row.rel_rms_error, (x) => x === 0 ? "none" : percentText(x, 2)),
-    plain("Precision", (row) => PRECISIONS[row.precision] || ""),
   ];
+  if (report.rows.some((row) => row.precision))
+    columns.push(plain("Precision", (row) => PRECISIONS[row.precision] || ""));
   const fill = drawTable("rows", report.rows, columns, {
     by: 2,
     caption: "Every output: size and loss",

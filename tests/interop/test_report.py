@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import SAMPLE, InteropTest, phiq, phiq_program
+from common import SAMPLE, InteropTest, phiq, phiq_program, quantize
 from png import read_png
 
 CHROMIUM = os.environ.get("PQ_CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
@@ -132,6 +132,18 @@ class Drawn(Browser):
 
     def test_dark(self):
         self.check("dark")
+
+    def test_given_outputs(self):
+        """Files that are there already, without precisions' names."""
+        outputs = [quantize(SAMPLE, self.tmp, t, "-p", "int4") for t in ("gguf", "onnx")]
+        page = self.tmp / "given.html"
+        phiq("report", SAMPLE, *outputs, *QUICK, "-o", page)
+        dom = self.dom(page)
+        self.assertEqual(self.console, [])
+        self.assertEqual(dict(dom.elements)["html"].get("data-ready"), "yes")
+        self.assertEqual(len(dom.having("mark")), 2)
+        self.assertTrue(outputs[0].name in dom.text)
+        self.assertTrue(all(path.exists() for path in outputs))
 
     def test_commands_make_the_numbers_again(self):
         """Those of one row, run as they stand on the page."""
