@@ -56,6 +56,7 @@ SOLVERS = (  # name, options, the contests it is in
 SCHEMES = {  # container: (contest, scheme, further options)
     "gguf": ((4, "q4_0"), (4, "q4_k_s"), (4, "q4_k_m"), (4, "iq4_xs"), (3, "q3_k_m"), (8, "q8_0")),
     "mlx": ((4, "affine4g64"), (4, "affine4g32"), (3, "affine3g64"), (8, "affine8g64"),
+            (4, "affine4g64", "--embed", "affine6g64"),
             (4, "affine4g64", "--embed", "affine8g64", "--head", "affine8g64"),
             (4, "affine4g64", "--embed", "bf16", "--head", "bf16")),
     "onnx": ((4, "int4g32"), (4, "uint4g32"), (4, "uint4_mixed"), (8, "int8g32")),
