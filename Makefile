@@ -1,5 +1,5 @@
 # A short front for the CMake presets; see CMakePresets.json and CONTRIBUTING.md.
-.PHONY: all demo test unit asan clang tsan arm64 fuzz bench bench-onnx bench-openvino bench-loss install format clean
+.PHONY: all demo test unit asan clang tsan arm64 fuzz bench bench-onnx bench-openvino bench-loss bench-run install format clean
 
 all: build/release/build.ninja
 	@cmake --build --preset release
@@ -43,6 +43,12 @@ bench: all
 	@scripts/setup.sh tests
 	@scripts/venv.sh
 	@build/venv/bin/python bench/bench_convert.py --phiq build/release/src/cli/phiq
+
+# Prefill and decoding beside llama.cpp, ONNX Runtime and OpenVINO on the same codes, in turn.
+bench-run: all
+	@scripts/setup.sh tests
+	@scripts/venv.sh
+	@build/venv/bin/python bench/runtimes.py
 
 # Against the builder of onnxruntime-genai, which needs PyTorch: PQ_BUILDER_PYTHON names its python.
 bench-onnx: all

@@ -3,6 +3,7 @@ their costs, turns in a runtime. Ratios of speed are the median of the ratios wi
 busy machine disturbs least; absolute times are this machine's. SPDX-License-Identifier: MIT"""
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -113,9 +114,16 @@ def synthetic(folder):
     return folder
 
 
-def random_prompt(vocab_size, turn):
+def random_prompt(vocab_size, turn, n=PROMPT):
     """Another for each turn: runtimes remember prefixes."""
-    return np.random.default_rng(turn).integers(3, vocab_size, (1, PROMPT))
+    return np.random.default_rng(turn).integers(3, vocab_size, (1, n))
+
+
+def set_onnx_threads(folder, threads):
+    path = folder / "genai_config.json"
+    config = json.loads(path.read_text())
+    config["model"]["decoder"].setdefault("session_options", {})["intra_op_num_threads"] = threads
+    path.write_text(json.dumps(config, indent=2))
 
 
 def rates(first, steps):

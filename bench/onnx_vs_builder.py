@@ -174,13 +174,6 @@ def time_folders(folders, turns):
     del spare
 
 
-def set_threads(folder, threads):
-    path = folder / "genai_config.json"
-    config = json.loads(path.read_text())
-    config["model"]["decoder"].setdefault("session_options", {})["intra_op_num_threads"] = threads
-    path.write_text(json.dumps(config, indent=2))
-
-
 def contestants(a, source, work):
     out = work / "builder" / "onnx"
     form = FORMS[0]
@@ -203,7 +196,7 @@ def speed(a, work):
         for r in rivals:
             r.convert()
     for r in rivals:
-        set_threads(r.folder, a.threads)
+        duel.set_onnx_threads(r.folder, a.threads)
     out = measure([sys.executable, Path(__file__).resolve(), "--turns", a.turns, "--time",
                    *(r.folder for r in rivals)]).output
     print(f"\n{source.name}, {a.threads} threads, medians of {a.runs} conversions and of {a.turns} "

@@ -26,15 +26,15 @@ struct pq_args {
     uint64_t window, windows;
     bool whole, products;
     const char *prompt, *file, *chat, *template_name;
-    const char *kv, *system;
+    const char *kv, *system, *prompts;
     struct pq_list rule, stop;
     double temperature, top_p, min_p, repeat_penalty;
-    uint64_t top_k, seed, max_tokens, context_size, prompt_tokens, repeats;
+    uint64_t top_k, seed, max_tokens, context_size, repeats;
     uint64_t split, ram, tokens;
     uint64_t threads;
     int group_size;
     double ratio;
-    bool sym, asym, exact, no_history;
+    bool sym, asym, exact, no_history, csv;
     bool force, dry_run, quiet, json, tensors, help;
 };
 

@@ -7,7 +7,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { USUAL_PROMPT = 512, USUAL_TOKENS = 64, USUAL_REPEATS = 5 };
+enum { USUAL_TOKENS = 64, USUAL_REPEATS = 5 };
+static const char usual_prompts[] = "128,512";
+
+struct bench {
+    const struct pq_args *a;
+    struct pq_bench what;
+    struct pq_bench_result result;
+    struct pq_session_setup setup;
+    struct pq_model *m;
+};
+
+/* ---- figures over the repeats ---- */
+
+/* Of one sample of a prompt. */
+typedef double figure(const struct pq_bench_result *r, int prompt, int repeat);
 
 static int by_size(const void *a, const void *b)
 {
@@ -15,146 +29,255 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* {median, min, max} of a figure over the repeats. */
-static json_t *spread(const struct pq_bench_result *r,
-                      double (*of)(const struct pq_bench_result *r, int i))
+static json_t *spread(const struct pq_bench_result *r, int prompt, figure *of)
 {
     double v[PQ_BENCH_REPEATS] = {0};
     for (int i = 0; i < r->n; i++)
-        v[i] = of(r, i);
+        v[i] = of(r, prompt, i);
     qsort(v, (size_t)r->n, sizeof *v, by_size);
     double median = (v[(r->n - 1) / 2] + v[r->n / 2]) / 2;
     return json_pack("{s:f, s:f, s:f}", "median", median, "min", v[0], "max", v[r->n - 1]);
 }
 
-static double prompt_rate(const struct pq_bench_result *r, int i)
+static double ratio(double a, double b)
 {
-    return r->sample[i].prompt;
+    return b > 0 ? a / b : 0;
 }
 
-static double prompt_macs(const struct pq_bench_result *r, int i)
+static double prompt_rate(const struct pq_bench_result *r, int k, int i)
 {
-    return r->sample[i].prompt * (double)r->token_macs;
+    return r->sample[k][i].prompt;
 }
 
-static double generate_rate(const struct pq_bench_result *r, int i)
+static double prompt_macs(const struct pq_bench_result *r, int k, int i)
 {
-    return r->sample[i].generate;
+    return r->sample[k][i].prompt * (double)r->token_macs;
 }
 
-static double bandwidth(const struct pq_bench_result *r, int i)
+static double machine_macs(const struct pq_bench_result *r, int k, int i)
 {
-    return r->sample[i].bandwidth;
+    return r->sample[k][i].macs;
 }
 
-static double generate_bytes(const struct pq_bench_result *r, int i)
+static double share_of_macs(const struct pq_bench_result *r, int k, int i)
 {
-    return r->sample[i].generate * (double)r->token_bytes;
+    return ratio(prompt_macs(r, k, i), r->sample[k][i].macs);
 }
 
-static double share(const struct pq_bench_result *r, int i)
+static double generate_rate(const struct pq_bench_result *r, int k, int i)
 {
-    double most = r->sample[i].bandwidth;
-    return most > 0 ? generate_bytes(r, i) / most : 0;
+    return r->sample[k][i].generate;
 }
 
-static const struct {
-    const char *key, *about, *unit;
-    double (*of)(const struct pq_bench_result *r, int i);
-    double scale; /* of what is printed */
-    bool prompt;  /* needs one; else generated tokens */
-} figures[] = {
-    {"prompt_tokens_per_second", "prompt", "tokens/s", prompt_rate, 1, true},
-    {"prompt_macs_per_second", "  products with weights", "GMAC/s", prompt_macs, 1e-9, true},
-    {"tokens_per_second", "generation", "tokens/s", generate_rate, 1, false},
-    {"bytes_per_second", "  weights and cache read", "GB/s", generate_bytes, 1e-9, false},
-    {"bandwidth_bytes_per_second", "  reading the weights alone", "GB/s", bandwidth, 1e-9, false},
-    {"share_of_bandwidth", "  share of it", "%", share, 100, false},
+static double generate_bytes(const struct pq_bench_result *r, int k, int i)
+{
+    return r->sample[k][i].generate * (double)r->token_bytes[k];
+}
+
+static double machine_bytes(const struct pq_bench_result *r, int k, int i)
+{
+    return r->sample[k][i].bandwidth;
+}
+
+static double share_of_bytes(const struct pq_bench_result *r, int k, int i)
+{
+    return ratio(generate_bytes(r, k, i), r->sample[k][i].bandwidth);
+}
+
+/* What is measured in each of two tests: reading a prompt, and generating after it. */
+static const struct test {
+    const char *name;
+    const char *work, *machine, *share; /* keys in the document */
+    const char *unit;
+    figure *rate_of, *work_of, *machine_of, *share_of;
+} tests[] = {
+    {"prompt", "macs_per_second", "machine_macs_per_second", "share_of_machine", "GMAC/s",
+     prompt_rate, prompt_macs, machine_macs, share_of_macs},
+    {"generation", "bytes_per_second", "machine_bytes_per_second", "share_of_machine", "GB/s",
+     generate_rate, generate_bytes, machine_bytes, share_of_bytes},
 };
 
-static bool applies(size_t i, const struct pq_bench *b)
+/* ---- the document ---- */
+
+static bool applies(const struct bench *b, size_t test, int prompt)
 {
-    return figures[i].prompt ? b->prompt > 0 : b->generate > 0;
+    return (test ? b->what.generate : b->what.prompt[prompt]) > 0;
 }
 
-static json_t *document(const struct pq_model *m, const struct pq_session_setup *setup,
-                        const struct pq_bench *b, const struct pq_bench_result *r)
+static json_t *row(const struct bench *b, const struct test *t, int k)
 {
-    json_t *doc = json_pack("{s:s, s:s, s:i, s:s, s:b, s:i, s:i, s:i, s:I, s:I}", "path", m->path,
-                            "container", m->container->name, "threads", setup->threads, "cpu_level",
-                            pq_compute_best(setup->cpu)->level, "exact", !setup->fast,
-                            "prompt_tokens", (int)b->prompt, "generated_tokens", (int)b->generate,
-                            "repeats", r->n, "token_bytes", (json_int_t)r->token_bytes,
-                            "peak_rss_bytes", (json_int_t)pq_peak_rss());
-    for (size_t i = 0; i < PQ_LEN(figures); i++)
-        if (applies(i, b))
-            json_object_set_new(doc, figures[i].key, spread(r, figures[i].of));
+    const struct pq_bench_result *r = &b->result;
+    json_t *o = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "test", t->name, "prompt_tokens",
+                          (int)b->what.prompt[k], "tokens_per_second", spread(r, k, t->rate_of),
+                          t->work, spread(r, k, t->work_of), t->machine,
+                          spread(r, k, t->machine_of), t->share, spread(r, k, t->share_of));
+    if (t != tests)
+        json_object_set_new(o, "token_bytes", json_integer((json_int_t)r->token_bytes[k]));
+    return o;
+}
+
+static json_t *document(const struct bench *b)
+{
+    json_t *doc = json_pack("{s:s, s:s, s:i, s:s, s:b, s:i, s:i, s:I, s:I, s:[]}", "path",
+                            b->m->path, "container", b->m->container->name, "threads",
+                            b->setup.threads, "cpu_level", pq_compute_best(b->setup.cpu)->level,
+                            "exact", !b->setup.fast, "generated_tokens", (int)b->what.generate,
+                            "repeats", b->result.n, "token_macs", (json_int_t)b->result.token_macs,
+                            "peak_rss_bytes", (json_int_t)pq_peak_rss(), "tests");
+    json_t *list = json_object_get(doc, "tests");
+    for (size_t t = 0; t < PQ_LEN(tests); t++)
+        for (int k = 0; k < b->what.n_prompts; k++)
+            if (applies(b, t, k))
+                json_array_append_new(list, row(b, &tests[t], k));
     return doc;
 }
 
-static int print(const json_t *doc, struct pq_err *e)
+/* ---- for people and for spreadsheets ---- */
+
+static const struct test *test_of(const json_t *line)
 {
-    static const char *const head[] = {"", "median", "min", "max", "unit"};
+    return &tests[strcmp(str(line, "test"), tests[0].name) != 0];
+}
+
+static double middle(const json_t *line, const char *key)
+{
+    return num(json_object_get(line, key), "median");
+}
+
+static void print_line(struct pq_table *t, const json_t *line, double generated)
+{
+    const struct test *of = test_of(line);
+    const json_t *rate = json_object_get(line, "tokens_per_second");
+    if (of == tests)
+        pq_table_cell(t, "prompt of %.0f", num(line, "prompt_tokens"));
+    else
+        pq_table_cell(t, "%.0f after %.0f", generated, num(line, "prompt_tokens"));
+    pq_table_cell(t, "%.2f", num(rate, "median"));
+    pq_table_cell(t, "%.2f", num(rate, "min"));
+    pq_table_cell(t, "%.2f", num(rate, "max"));
+    pq_table_cell(t, "%.1f", middle(line, of->work) * 1e-9);
+    pq_table_cell(t, "%.1f", middle(line, of->machine) * 1e-9);
+    pq_table_cell(t, "%s", of->unit);
+    pq_table_cell(t, "%.0f %%", middle(line, of->share) * 100);
+}
+
+static int print_table(const json_t *doc, struct pq_err *e)
+{
+    static const char *const head[] = {"",     "tokens/s", "min", "max",
+                                       "work", "machine",  "",    "share"};
     char size[32];
     struct pq_table t;
-    pq_table_begin(&t, "lrrrl");
-    for (size_t i = 0; i < PQ_LEN(head); i++)
+    size_t i;
+    json_t *line;
+    pq_table_begin(&t, "lrrrrrlr");
+    for (i = 0; i < PQ_LEN(head); i++)
         pq_table_cell(&t, "%s", head[i]);
-    for (size_t i = 0; i < PQ_LEN(figures); i++) {
-        const json_t *row = json_object_get(doc, figures[i].key);
-        if (!row)
-            continue;
-        pq_table_cell(&t, "%s", figures[i].about);
-        pq_table_cell(&t, "%.4g", num(row, "median") * figures[i].scale);
-        pq_table_cell(&t, "%.4g", num(row, "min") * figures[i].scale);
-        pq_table_cell(&t, "%.4g", num(row, "max") * figures[i].scale);
-        pq_table_cell(&t, "%s", figures[i].unit);
-    }
+    json_array_foreach(json_object_get(doc, "tests"), i, line)
+        print_line(&t, line, num(doc, "generated_tokens"));
     int rc = pq_table_print(&t, e);
     if (rc >= 0)
-        printf("%.0f prompt tokens, %.0f generated, %.0f repeats; %.0f threads, %s; peak memory "
-               "%s (mapped weights included)\n",
-               num(doc, "prompt_tokens"), num(doc, "generated_tokens"), num(doc, "repeats"),
-               num(doc, "threads"), str(doc, "cpu_level"),
+        printf("medians of %.0f repeats; %.0f threads, %s; peak memory %s (mapped weights "
+               "included)\nmachine: threads that only multiply 8-bit integers, or only read the "
+               "weights, meanwhile\n",
+               num(doc, "repeats"), num(doc, "threads"), str(doc, "cpu_level"),
                pq_text_bytes(num(doc, "peak_rss_bytes"), size));
     return rc;
 }
 
-static int on_repeat(void *ctx, int done)
+static void print_csv(const json_t *doc)
+{
+    size_t i;
+    json_t *line;
+    printf(
+        "test,prompt_tokens,generated_tokens,repeats,threads,cpu_level,tokens_per_second,min,max,"
+        "work_per_second,machine_per_second,share\n");
+    json_array_foreach(json_object_get(doc, "tests"), i, line)
+    {
+        const struct test *of = test_of(line);
+        const json_t *rate = json_object_get(line, "tokens_per_second");
+        printf("%s,%.0f,%.0f,%.0f,%.0f,%s,%.4f,%.4f,%.4f,%.6g,%.6g,%.4f\n", of->name,
+               num(line, "prompt_tokens"), of == tests ? 0 : num(doc, "generated_tokens"),
+               num(doc, "repeats"), num(doc, "threads"), str(doc, "cpu_level"), num(rate, "median"),
+               num(rate, "min"), num(rate, "max"), middle(line, of->work),
+               middle(line, of->machine), middle(line, of->share));
+    }
+}
+
+static int report(const struct bench *b, struct pq_err *e)
+{
+    json_t *doc = document(b);
+    int rc = PQ_OK;
+    if (!doc)
+        return pq_fail(e, PQ_ENOMEM, "out of memory for the report");
+    if (b->a->json)
+        return pq_print_json(doc, e);
+    if (b->a->csv)
+        print_csv(doc);
+    else
+        rc = print_table(doc, e);
+    json_decref(doc);
+    return rc;
+}
+
+/* ---- what to measure ---- */
+
+static int on_sample(void *ctx)
 {
     (void)ctx;
-    (void)done;
     return pq_interrupted();
+}
+
+/* "128,512" */
+static int parse_prompts(struct pq_bench *b, const char *text, struct pq_err *e)
+{
+    const char *p = text;
+    for (;; p++) {
+        char *end;
+        unsigned long n = strtoul(p, &end, 10);
+        if (end == p || *p == '-' || n > UINT32_MAX / 2 || (*end && *end != ','))
+            return pq_fail(e, PQ_EINVAL, "--prompts %s: expected lengths such as 128,512", text);
+        if (b->n_prompts == PQ_BENCH_PROMPTS)
+            return pq_fail(e, PQ_EINVAL, "--prompts %s: more than %d", text, PQ_BENCH_PROMPTS);
+        b->prompt[b->n_prompts++] = (uint32_t)n;
+        p = end;
+        if (!*p)
+            return PQ_OK;
+    }
+}
+
+static int run(struct bench *b, struct pq_err *e)
+{
+    struct pq_session *s = NULL;
+    const struct pq_args *a = b->a;
+    int rc;
+    b->what = (struct pq_bench){.generate = a->max_tokens ? (uint32_t)a->max_tokens : USUAL_TOKENS,
+                                .repeats = a->repeats ? (int)a->repeats : USUAL_REPEATS,
+                                .on_sample = on_sample};
+    b->setup = (struct pq_session_setup){
+        .threads = a->threads ? (int)a->threads : pq_cpu_count(), .cpu = a->cpu, .fast = !a->exact};
+    if (a->json && a->csv)
+        return pq_fail(e, PQ_EINVAL, "--json and --csv: only one of them");
+    if (a->kv)
+        PQ_TRY(pq_kv_find(&b->setup.kv, a->kv, e));
+    PQ_TRY(parse_prompts(&b->what, a->prompts ? a->prompts : usual_prompts, e));
+    PQ_TRY(pq_model_load(&b->m, a->pos[0], e));
+    PQ_TRY(pq_session_new(&s, b->m, &b->setup, e));
+    PQ_TRY(pq_bench_run(s, &b->what, &b->result, e));
+    PQ_TRY(report(b, e));
+out:
+    pq_session_free(s);
+    return rc;
 }
 
 int pq_cmd_bench(const struct pq_args *a, struct pq_err *e)
 {
-    int rc;
-    struct pq_model *m = NULL;
-    struct pq_session *s = NULL;
-    struct pq_bench_result r = {0};
-    const struct pq_bench b = {.prompt =
-                                   a->prompt_tokens ? (uint32_t)a->prompt_tokens : USUAL_PROMPT,
-                               .generate = a->max_tokens ? (uint32_t)a->max_tokens : USUAL_TOKENS,
-                               .repeats = a->repeats ? (int)a->repeats : USUAL_REPEATS,
-                               .on_repeat = on_repeat};
-    struct pq_session_setup setup = {
-        .threads = a->threads ? (int)a->threads : pq_cpu_count(), .cpu = a->cpu, .fast = !a->exact};
+    struct bench *b = (struct bench *)pq_calloc(1, sizeof *b);
+    if (!b)
+        return pq_fail(e, PQ_ENOMEM, "out of memory for the measurements");
+    b->a = a;
     pq_interrupt_watch();
-    if (a->kv)
-        PQ_TRY(pq_kv_find(&setup.kv, a->kv, e));
-    PQ_TRY(pq_model_load(&m, a->pos[0], e));
-    PQ_TRY(pq_session_new(&s, m, &setup, e));
-    PQ_TRY(pq_bench_run(s, &b, &r, e));
-    json_t *doc = document(m, &setup, &b, &r);
-    if (a->json) {
-        rc = pq_print_json(doc, e);
-    } else {
-        rc = print(doc, e);
-        json_decref(doc);
-    }
-out:
-    pq_session_free(s);
-    pq_model_free(m);
+    int rc = run(b, e);
+    pq_model_free(b->m);
+    pq_free(b);
     return rc;
 }

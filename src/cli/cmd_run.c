@@ -10,7 +10,8 @@ struct run {
     struct pq_buf prompt;
     struct pq_generated result;
     size_t prompt_tokens;
-    double load, read, generate; /* seconds */
+    double begin;                       /* pq_now */
+    double load, read, first, generate; /* seconds; first: from the beginning to the first text */
 };
 
 /* ---- the prompt ---- */
@@ -71,7 +72,8 @@ out:
 
 static int print_text(void *ctx, const char *text, size_t n)
 {
-    const struct run *r = (const struct run *)ctx;
+    struct run *r = (struct run *)ctx;
+    r->first = r->first > 0 ? r->first : pq_now() - r->begin;
     if (!r->a->json) {
         fwrite(text, 1, n, stdout);
         fflush(stdout);
@@ -115,10 +117,11 @@ static json_t *token_rows(const struct run *r)
 
 static int print_json(const struct run *r, struct pq_err *e)
 {
-    json_t *doc = json_pack("{s:s, s:I, s:s, s:o, s:f, s:f, s:f}", "path", r->talk.m->path,
-                            "prompt_tokens", (json_int_t)r->prompt_tokens, "finish",
-                            r->result.finish, "tokens", token_rows(r), "load_seconds", r->load,
-                            "prompt_seconds", r->read, "generate_seconds", r->generate);
+    json_t *doc =
+        json_pack("{s:s, s:I, s:s, s:o, s:f, s:f, s:f, s:f}", "path", r->talk.m->path,
+                  "prompt_tokens", (json_int_t)r->prompt_tokens, "finish", r->result.finish,
+                  "tokens", token_rows(r), "load_seconds", r->load, "prompt_seconds", r->read,
+                  "generate_seconds", r->generate, "first_token_seconds", r->first);
     json_t *text = json_stringn(r->result.text, r->result.size);
     if (!doc || !text || json_object_set_new(doc, "text", text)) {
         json_decref(doc);
@@ -135,21 +138,21 @@ static int report(const struct run *r, struct pq_err *e)
     fflush(stdout);
     if (!r->a->quiet)
         fprintf(stderr,
-                "%zu prompt tokens, %.1f a second; %zu tokens, %.1f a second; loaded in %.2f s; "
-                "end: %s\n",
+                "%zu prompt tokens, %.1f a second; %zu tokens, %.1f a second; loaded in %.2f s, "
+                "first text after %.2f s; end: %s\n",
                 r->prompt_tokens, per_second((double)r->prompt_tokens, r->read), r->result.n_tokens,
-                per_second((double)r->result.n_tokens, r->generate), r->load, r->result.finish);
+                per_second((double)r->result.n_tokens, r->generate), r->load, r->first,
+                r->result.finish);
     return PQ_OK;
 }
 
 int pq_cmd_run(const struct pq_args *a, struct pq_err *e)
 {
-    struct run r = {.a = a};
-    double t0 = pq_now();
+    struct run r = {.a = a, .begin = pq_now()};
     int rc;
     pq_interrupt_watch();
     PQ_TRY(pq_talk_open(&r.talk, a, e));
-    r.load = pq_now() - t0;
+    r.load = pq_now() - r.begin;
     PQ_TRY(generate(&r, e));
     PQ_TRY(report(&r, e));
     if (r.talk.g->last.finish == PQ_FINISH_CANCELLED)

@@ -120,11 +120,13 @@ const struct pq_verb pq_verbs[] = {
      "  phiq chat out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf --temperature 0.7 --top-p 0.9\n",
      1, 1, pq_cmd_chat},
     {"bench", "PATH [options]", "how fast a model reads a prompt and generates",
-     "Tokens a second, and what that is of the speed at which this machine reads the weights when "
-     "it\n"
-     "does nothing else, measured before and after every repeat.\n"
+     "Tokens a second for prompts of several lengths and for generating after each, and what that "
+     "is\n"
+     "of what this machine can do: threads that only multiply, and threads that only read the "
+     "weights,\n"
+     "are measured before and after every sample.\n"
      "\n"
-     "  phiq bench out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf -p 512 -n 128\n",
+     "  phiq bench out/gguf/Phi-3.5-mini-instruct-Q4_K_M.gguf --prompts 128,512,2048 -n 128\n",
      1, 1, pq_cmd_bench},
     {"help", "[VERB | schemes | devices | sample-text | exit-codes]", "explain a verb or a topic",
      "", 0, 1, pq_cmd_help},

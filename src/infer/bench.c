@@ -59,6 +59,37 @@ static double bandwidth(const struct pq_session *s, const uint8_t **piece, uint6
     return t > 0 ? (double)n * PIECE / t : 0;
 }
 
+/* ---- multiplying and nothing else ---- */
+
+struct multiplying {
+    const struct pq_compute *compute;
+    atomic_ullong macs;
+    atomic_uint sink;
+};
+
+static void multiply_piece(void *ctx, uint64_t item, int worker)
+{
+    enum { ROUNDS = 20000 };
+    struct multiplying *m = (struct multiplying *)ctx;
+    uint32_t sink = (uint32_t)item + 1;
+    (void)worker;
+    atomic_fetch_add(&m->macs, m->compute->peak_macs(ROUNDS, &sink));
+    atomic_fetch_xor(&m->sink, sink);
+}
+
+/* For about 20 ms. */
+static double products(const struct pq_session *s)
+{
+    struct multiplying m = {.compute = s->engine.compute};
+    const uint64_t pieces = 4 * (uint64_t)pq_pool_threads(s->engine.pool);
+    double t0 = pq_now(), t;
+    do {
+        pq_pool_each(s->engine.pool, pieces, multiply_piece, &m);
+        t = pq_now() - t0;
+    } while (t < 0.02);
+    return (double)atomic_load(&m.macs) / t;
+}
+
 /* ---- the session ---- */
 
 static uint64_t matrix_weights(const struct pq_session *s)
@@ -90,59 +121,89 @@ static int read_tokens(struct pq_session *s, uint32_t n, uint32_t at_once, doubl
     return PQ_OK;
 }
 
-static int one_repeat(struct pq_session *s, const struct pq_bench *b, struct pq_bench_sample *out,
-                      struct pq_err *e)
+static int read_and_generate(struct pq_session *s, uint32_t prompt, uint32_t generate,
+                             struct pq_bench_sample *out, struct pq_err *e)
 {
     pq_session_keep(s, 0);
-    int rc = b->prompt ? read_tokens(s, b->prompt, 256, &out->prompt, e) : PQ_OK;
-    if (rc >= 0 && b->generate)
-        rc = read_tokens(s, b->generate, 1, &out->generate, e);
+    int rc = prompt ? read_tokens(s, prompt, 256, &out->prompt, e) : PQ_OK;
+    if (rc >= 0 && generate)
+        rc = read_tokens(s, generate, 1, &out->generate, e);
     return rc;
 }
 
 static int check(const struct pq_session *s, const struct pq_bench *b, struct pq_err *e)
 {
-    if ((uint64_t)b->prompt + b->generate > s->context || b->prompt + b->generate == 0)
-        return pq_fail(e, PQ_EINVAL, "%s: %u + %u tokens, expected 1 to %u (the context)",
-                       s->model->path, b->prompt, b->generate, s->context);
+    if (b->n_prompts < 1 || b->n_prompts > PQ_BENCH_PROMPTS)
+        return pq_fail(e, PQ_EINVAL, "%d prompts, expected 1 to %d", b->n_prompts,
+                       PQ_BENCH_PROMPTS);
+    for (int i = 0; i < b->n_prompts; i++) {
+        const uint64_t n = (uint64_t)b->prompt[i] + b->generate;
+        if (n > s->context || n == 0)
+            return pq_fail(e, PQ_EINVAL, "%s: %u + %u tokens, expected 1 to %u (the context)",
+                           s->model->path, b->prompt[i], b->generate, s->context);
+    }
     if (b->repeats < 1 || b->repeats > PQ_BENCH_REPEATS)
         return pq_fail(e, PQ_EINVAL, "%d repeats, expected 1 to %d", b->repeats, PQ_BENCH_REPEATS);
     return PQ_OK;
 }
 
-static uint64_t cache_bytes(const struct pq_session *s, const struct pq_bench *b)
+static uint64_t cache_bytes(const struct pq_session *s, uint64_t tokens)
 {
-    uint64_t row = 2 * pq_cache_token_bytes(&s->cache) * s->hp->n_layers;
-    return row * (b->prompt + b->generate / 2);
+    return 2 * pq_cache_token_bytes(&s->cache) * s->hp->n_layers * tokens;
+}
+
+struct timing {
+    struct pq_session *s;
+    const struct pq_bench *b;
+    const uint8_t **piece;
+    uint64_t n_pieces;
+};
+
+static int one_sample(const struct timing *t, int prompt, struct pq_bench_sample *out,
+                      struct pq_err *e)
+{
+    const double macs = products(t->s), bytes = bandwidth(t->s, t->piece, t->n_pieces);
+    int rc = read_and_generate(t->s, t->b->prompt[prompt], t->b->generate, out, e);
+    if (rc < 0)
+        return rc;
+    out->bandwidth = (bytes + bandwidth(t->s, t->piece, t->n_pieces)) / 2;
+    out->macs = (macs + products(t->s)) / 2;
+    return t->b->on_sample && t->b->on_sample(t->b->ctx) ? pq_fail(e, PQ_ECANCELLED, "interrupted")
+                                                         : PQ_OK;
+}
+
+static int all_samples(const struct timing *t, struct pq_bench_result *r, struct pq_err *e)
+{
+    for (r->n = 0; r->n < t->b->repeats; r->n++)
+        for (int i = 0; i < t->b->n_prompts; i++) {
+            int rc = one_sample(t, i, &r->sample[i][r->n], e);
+            if (rc < 0)
+                return rc;
+        }
+    return PQ_OK;
 }
 
 int pq_bench_run(struct pq_session *s, const struct pq_bench *b, struct pq_bench_result *r,
                  struct pq_err *e)
 {
+    struct timing t = {s, b, NULL, list_pieces(&s->model->net, NULL)};
+    struct pq_bench_sample warm;
     int rc = check(s, b, e);
     if (rc < 0)
         return rc;
-    const struct pq_bench warm = {.prompt = b->prompt ? 16 : 0, .generate = b->generate ? 1 : 0};
-    uint64_t n = list_pieces(&s->model->net, NULL);
-    const uint8_t **piece = (const uint8_t **)pq_calloc((size_t)n, sizeof *piece);
-    if (!piece)
+    t.piece = (const uint8_t **)pq_calloc((size_t)t.n_pieces, sizeof *t.piece);
+    if (!t.piece)
         return pq_fail(e, PQ_ENOMEM, "out of memory for a list of %llu pieces",
-                       (unsigned long long)n);
-    list_pieces(&s->model->net, piece);
-    *r = (struct pq_bench_result){.token_bytes = pq_session_token_bytes(s) + cache_bytes(s, b),
-                                  .token_macs = matrix_weights(s)};
-    PQ_TRY(one_repeat(s, &warm, &r->sample[0], e));
-    for (r->n = 0; r->n < b->repeats; r->n++) {
-        struct pq_bench_sample *out = &r->sample[r->n];
-        double before = bandwidth(s, piece, n);
-        PQ_TRY(one_repeat(s, b, out, e));
-        out->bandwidth = (before + bandwidth(s, piece, n)) / 2;
-        if (b->on_repeat && b->on_repeat(b->ctx, r->n + 1)) {
-            rc = pq_fail(e, PQ_ECANCELLED, "interrupted");
-            goto out;
-        }
-    }
+                       (unsigned long long)t.n_pieces);
+    list_pieces(&s->model->net, t.piece);
+    *r = (struct pq_bench_result){.token_macs = matrix_weights(s)};
+    for (int i = 0; i < b->n_prompts; i++)
+        r->token_bytes[i] =
+            pq_session_token_bytes(s) + cache_bytes(s, b->prompt[i] + b->generate / 2);
+    const uint32_t most = s->context - 1 < 16 ? s->context - 1 : 16;
+    PQ_TRY(read_and_generate(s, most, 1, &warm, e));
+    PQ_TRY(all_samples(&t, r, e));
 out:
-    pq_free(piece);
+    pq_free(t.piece);
     return rc;
 }

@@ -145,6 +145,9 @@ struct pq_compute {
     float (*exp_sum)(float *x, uint64_t n, float below);        /* x = e^(x - below); their sum */
     void (*silu_mul)(float *gate, const float *up, uint64_t n); /* gate = silu(gate) up */
     void (*gelu)(float *x, uint64_t n);                         /* the tanh form, in place */
+    /* Multiplies 8-bit integers in registers and does nothing else; returns how many products that
+     * were. *sink is any number, and becomes another. */
+    uint64_t (*peak_macs)(uint64_t rounds, uint32_t *sink);
 };
 
 /* As pq_kern_best and pq_kern_level: the names are theirs. */

@@ -7,6 +7,7 @@
 #include "kern/run_codes.h"
 #include "kern/run_int.h"
 #include "kern/run_mix.h"
+#include "kern/run_peak.h"
 #include "kern/run_point.h"
 #include "kern/run_stream.h"
 
@@ -18,4 +19,5 @@
                                                  .spread = {PQ_ROWS_CODES}, \
                                                  PQ_ROWS_INT,               \
                                                  PQ_ROWS_STREAM,            \
-                                                 PQ_ROWS_POINT}
+                                                 PQ_ROWS_POINT,             \
+                                                 PQ_ROWS_PEAK}

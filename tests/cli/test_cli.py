@@ -3,6 +3,8 @@ SPDX-License-Identifier: MIT
 
 Environment: PQ_PHIQ names the program."""
 
+import csv
+import io
 import json
 import os
 import pathlib
@@ -85,15 +87,35 @@ class Cli(unittest.TestCase):
         self.assertNotEqual(some[0], some[2])
 
     def test_bench(self):
-        r = json.loads(self.ok("bench", SAMPLE, "-p", 32, "-n", 4, "-r", 2, "-j", 2, "--json"))
-        self.assertEqual([r[k] for k in ("prompt_tokens", "generated_tokens", "repeats", "threads")],
-                         [32, 4, 2, 2])
-        self.assertGreater(r["token_bytes"], 10e6)
-        for key in ("prompt_tokens_per_second", "tokens_per_second", "bandwidth_bytes_per_second"):
-            self.assertTrue(0 < r[key]["min"] <= r[key]["median"] <= r[key]["max"], key)
-        self.assertIn("share of it", self.ok("bench", SAMPLE, "-p", 8, "-n", 2, "-r", 1))
+        args = ("bench", SAMPLE, "--prompts", "32,8", "--generate", 4, "--repeat", 2, "-j", 2)
+        r = json.loads(self.ok(*args, "--json"))
+        self.assertEqual([r[k] for k in ("generated_tokens", "repeats", "threads")], [4, 2, 2])
+        tests = [(t["test"], t["prompt_tokens"]) for t in r["tests"]]
+        self.assertEqual(tests, [("prompt", 32), ("prompt", 8), ("generation", 32),
+                                 ("generation", 8)])
+        for t in r["tests"]:
+            for key, v in t.items():
+                if isinstance(v, dict):
+                    self.assertTrue(0 < v["min"] <= v["median"] <= v["max"], key)
+        deep, shallow = (t["token_bytes"] for t in r["tests"][2:])
+        self.assertTrue(10e6 < shallow < deep < shallow * 1.1)
+        rate = r["tests"][0]["tokens_per_second"]["median"]
+        self.assertAlmostEqual(r["tests"][0]["macs_per_second"]["median"] / rate, r["token_macs"],
+                               delta=1)
+        rows = list(csv.DictReader(io.StringIO(self.ok(*args, "--csv"))))
+        self.assertEqual([(t["test"], int(t["prompt_tokens"])) for t in rows], tests)
+        self.assertTrue(all(float(t["share"]) > 0 for t in rows))
+        text = self.ok("bench", SAMPLE, "-p", 0, "-n", 2, "-r", 1)
+        self.assertIn("2 after 0", text)
+        self.assertNotIn("prompt of", text)
+
+    def test_bench_refuses(self):
         self.fails("usage", "expected 1 to", "bench", SAMPLE, "-p", 1000000)
         self.fails("usage", "expected 1 to 64", "bench", SAMPLE, "-r", 65)
+        for words, lengths in (("such as 128,512", "12,"), ("such as 128,512", "-3"),
+                               ("such as 128,512", "8x"), ("more than 8", "1,2,3,4,5,6,7,8,9")):
+            self.fails("usage", words, "bench", SAMPLE, "--prompts", lengths)
+        self.fails("usage", "only one of them", "bench", SAMPLE, "--json", "--csv")
 
     def chat(self, text, *args):
         r = subprocess.run([PHIQ, "chat", SAMPLE, "-n", "12", *map(str, args)], input=text,

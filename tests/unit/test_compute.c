@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "base/sys.h"
 #include "infer/linear.h"
 #include "quant/scheme.h"
 
@@ -538,6 +539,36 @@ static void test_which(void **state)
     }
 }
 
+/* The least of some times: others use this machine too. */
+static double seconds_of(const struct pq_compute *c, uint64_t rounds)
+{
+    double least = 1e9;
+    for (int i = 0; i < 5; i++) {
+        uint32_t sink = 1;
+        double t0 = pq_now();
+        c->peak_macs(rounds, &sink);
+        double t = pq_now() - t0;
+        least = t < least ? t : least;
+    }
+    return least;
+}
+
+/* A yardstick: as many products as were asked for, in a time that grows with them. */
+static void test_peak(void **state)
+{
+    const struct pq_compute *c;
+    (void)state;
+    for (int l = 0; (c = pq_compute_level(l)); l++) {
+        uint32_t sink = 1;
+        const uint64_t one = c->peak_macs(1, &sink);
+        assert_true(one > 0);
+        assert_int_equal(c->peak_macs(1000, &sink), 1000 * one);
+        const double few = seconds_of(c, 20000), many = seconds_of(c, 1000000);
+        if (!(many > 10 * few))
+            fail_msg("%s: %g s for 50 times what took %g s", c->level, many, few);
+    }
+}
+
 static void test_levels(void **state)
 {
     (void)state;
@@ -556,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_norms),    cmocka_unit_test(test_which),
         cmocka_unit_test(test_integers), cmocka_unit_test(test_widen),
         cmocka_unit_test(test_keep),     cmocka_unit_test(test_keep_hostile),
+        cmocka_unit_test(test_peak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
