@@ -90,6 +90,7 @@ static int generate(struct run *r, struct pq_err *e)
     r->talk.how.on_text = print_text;
     r->talk.how.ctx = r;
     PQ_TRY(pq_generator_run(r->talk.g, &r->talk.how, &r->result, e));
+    r->first = r->first > 0 ? r->first : pq_now() - r->begin; /* a text without characters */
     r->generate = pq_now() - t0 - r->read;
 out:
     return rc;
