@@ -64,6 +64,26 @@ class GgufFile:
         return {t.name: t.tensor_type.name for t in self.tensors()}
 
 
+def named_blocks(gguf, scheme):
+    """{Hugging Face module: (codes above zero [rows, cols], scales [rows, blocks])} of the matrices
+    in a type of 32 codes with a 16-bit scale: q4_0 or q8_0."""
+    size, out = {"q4_0": 18, "q8_0": 34}[scheme], {}
+    for t in gguf.tensors():
+        name = _name(t.name, gguf.architecture)
+        if t.tensor_type.name.lower() != scheme:
+            continue
+        raw = np.asarray(t.data).reshape(len(t.data), -1, size)
+        scales = np.ascontiguousarray(raw[..., :2]).view(np.float16)[..., 0]
+        if scheme == "q4_0":
+            codes = np.concatenate([raw[..., 2:] & 15, raw[..., 2:] >> 4], -1)
+        else:
+            codes = raw[..., 2:] ^ 128  # two's complement to offset binary
+        out[name] = (codes.reshape(len(codes), -1), scales)
+    codes, scales = ({k: v[i] for k, v in out.items()} for i in (0, 1))
+    codes, scales = _split_qkv(codes), _split_qkv(scales)
+    return {k.removesuffix(".weight"): (codes[k], scales[k]) for k in codes}
+
+
 def q4_0_rows(gguf, name, rows, n_blocks):
     """codes and scales of the tensor that a module's name stands for"""
     table = {"qkv_proj": "attn_qkv", "o_proj": "attn_output", "gate_up_proj": "ffn_up",

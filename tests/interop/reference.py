@@ -81,9 +81,12 @@ class Phi:
         self.w = {k: np.asarray(v, np.float64) for k, v in weights.items()}
         self.inputs = {}  # of the linears, as of the last call of logits
 
+    def _product(self, x, name):
+        self.inputs[name] = x
+        return x @ self.w[name].T
+
     def _linear(self, x, name):
-        self.inputs[f"{name}.weight"] = x
-        y = x @ self.w[f"{name}.weight"].T
+        y = self._product(x, f"{name}.weight")
         bias = self.w.get(f"{name}.bias")
         return y if bias is None else y + bias
 
@@ -154,9 +157,30 @@ class Phi:
             h = self._layer(h, f"model.layers.{i}", angles, mask)
         h = self._norm(h, "model.norm" if self.c.phi3 else "model.final_layernorm")
         if self.c.tied:
-            self.inputs["model.embed_tokens.weight"] = h
-            return h @ self.w["model.embed_tokens.weight"].T
+            return self._product(h, "model.embed_tokens.weight")
         return self._linear(h, "lm_head")
+
+
+def round_activations(x, block):
+    """To 8 bits: the largest of each run of `block` columns becomes 127."""
+    n, cols = x.shape
+    padded = np.zeros((n, -(-cols // block) * block))
+    padded[:, :cols] = x
+    runs = padded.reshape(n, -1, block)
+    scale = np.abs(runs).max(-1, keepdims=True) / 127
+    rounded = np.rint(np.divide(runs, scale, out=np.zeros_like(runs), where=scale > 0)) * scale
+    return rounded.reshape(n, -1)[:, :cols]
+
+
+class Rounded(Phi):
+    """What a runtime computes that rounds what goes into products with the weights `names`."""
+
+    def __init__(self, config, weights, names, block):
+        super().__init__(config, weights)
+        self.names, self.block = names, block
+
+    def _product(self, x, name):
+        return super()._product(round_activations(x, self.block) if name in self.names else x, name)
 
     def greedy(self, ids, n, rule=HUGGING_FACE):
         """ids and n more, each the likeliest; the whole sequence is computed anew for each token,
