@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "convert/convert.h"
 #include "quant/codes.h"
+#include "quant/encode.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -77,30 +78,14 @@ static int check_row(const struct pq_kern *k, const struct pq_tensor *t, uint64_
     return PQ_OK;
 }
 
-static void row_parts(const struct pq_encoded *p, uint64_t row, void *part[PQ_MAX_PARTS])
-{
-    for (int i = 0; i < PQ_MAX_PARTS; i++)
-        part[i] = p->at[i] ? p->at[i] + row * p->row_bytes[i] : NULL;
-}
-
-static uint8_t *lay_out(struct pq_encoded *p, const struct pq_item *it, uint64_t rows, uint8_t *out)
-{
-    *p = (struct pq_encoded){.scheme = it->scheme};
-    for (int i = 0; i < it->n_parts; i++) {
-        p->row_bytes[i] = pq_scheme_part_bytes(it->scheme, it->tensor->cols, i);
-        p->at[i] = out;
-        out += p->row_bytes[i] * rows;
-    }
-    return out;
-}
-
 static size_t lay_out_all(const struct shared *s, const struct pq_unit *u, const struct scratch *m)
 {
     size_t n = 0;
     uint8_t *out = m->out;
     for (const struct link *l = s->of_tensor[u->tensor]; l; l = l->next, n++) {
         m->product[n] = (struct product){.link = l};
-        out = lay_out(&m->product[n].to, &l->target->plan.item[l->item], u->rows, out);
+        const struct pq_item *it = &l->target->plan.item[l->item];
+        out += pq_encoded_lay_out(&m->product[n].to, it->scheme, it->tensor->cols, u->rows, out);
     }
     return n;
 }
@@ -116,17 +101,11 @@ static void encode_rows(const struct shared *s, const struct product *p, struct 
 {
     const struct pq_target *t = p->link->target;
     const struct pq_item *it = &t->plan.item[p->link->item];
-    const uint64_t cols = it->tensor->cols;
-    const float *importance =
-        t->request.importance ? t->request.importance[it->tensor_index] : NULL;
-    for (uint64_t r = 0; r < at.rows; r++) {
-        void *part[PQ_MAX_PARTS];
-        row_parts(&p->to, at.first + r, part);
-        pq_scheme_encode(it->scheme, s->run->kern, t->request.solver, m->x + r * cols, importance,
-                         cols, part);
-    }
-    if (s->feedback && pq_codes_known(it->scheme))
-        pq_feedback_run(s->feedback, &p->to, m->x, at.rows, m->feedback);
+    const struct pq_row_encoder c = {
+        s->run->kern, t->request.solver,
+        t->request.importance ? t->request.importance[it->tensor_index] : NULL, s->feedback};
+    const struct pq_encoded to = pq_encoded_from(&p->to, at.first);
+    pq_rows_encode(&c, &to, m->x, at.rows, it->tensor->cols, m->feedback);
 }
 
 static void measure_rows(const struct shared *s, struct product *p, struct strip at,
@@ -138,7 +117,7 @@ static void measure_rows(const struct shared *s, struct product *p, struct strip
         void *part[PQ_MAX_PARTS];
         if ((at.unit->row0 + at.first + r) % s->stride)
             continue;
-        row_parts(&p->to, at.first + r, part);
+        pq_encoded_row(&p->to, at.first + r, part);
         it->scheme->decode(it->scheme, (const void *const *)part, cols, m->back);
         pq_row_error_add(&p->written.error, m->x + r * cols, m->back, cols);
         p->written.rows += pq_row_hash(m->back, cols, at.unit->row0 + at.first + r);
