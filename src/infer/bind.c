@@ -33,14 +33,21 @@ static const float *vector(struct binder *b, enum pq_role role, int layer)
     return x;
 }
 
+/* Its rows are those of w from now on. */
+static void set_rows(struct pq_linear *l, const struct pq_tensor *w)
+{
+    l->w = w;
+    l->code = pq_code_rule_of(w);
+    for (int i = 0; i < PQ_MAX_PARTS; i++)
+        l->part_bytes[i] = pq_scheme_part_bytes(w->slice[0].view.scheme, w->cols, i);
+}
+
 static struct pq_linear matrix(struct binder *b, enum pq_role role, enum pq_role bias, int layer)
 {
-    struct pq_linear l = {.w = find(b->s, role, layer)};
-    if (l.w) {
-        l.code = pq_code_rule_of(l.w);
-        for (int i = 0; i < PQ_MAX_PARTS; i++)
-            l.part_bytes[i] = pq_scheme_part_bytes(l.w->slice[0].view.scheme, l.w->cols, i);
-    }
+    struct pq_linear l = {0};
+    const struct pq_tensor *w = find(b->s, role, layer);
+    if (w)
+        set_rows(&l, w);
     if (l.w && bias != PQ_ROLES)
         l.bias = vector(b, bias, layer);
     return l;
@@ -105,4 +112,42 @@ int pq_session_bind(struct pq_session *s, struct pq_err *e)
     if (b.rc >= 0 && (!s->embed || !s->final_norm.weight))
         return pq_fail(e, PQ_EUNSUPPORTED, "%s: no embedding or no final norm", s->model->path);
     return b.rc;
+}
+
+/* The product of a role; NULL for the embedding, which multiplies nothing, and for vectors. */
+static struct pq_linear *product_of(struct pq_session *s, enum pq_role role, int layer)
+{
+    struct pq_layer *l = layer >= 0 ? &s->layer[layer] : NULL;
+    switch (role) {
+    case PQ_ROLE_HEAD:
+        return &s->head;
+    case PQ_ROLE_ATTN_QKV:
+    case PQ_ROLE_ATTN_Q:
+        return &l->qkv[0];
+    case PQ_ROLE_ATTN_K:
+        return &l->qkv[1];
+    case PQ_ROLE_ATTN_V:
+        return &l->qkv[2];
+    case PQ_ROLE_ATTN_OUT:
+        return &l->out;
+    case PQ_ROLE_FFN_GATE_UP:
+    case PQ_ROLE_FFN_UP:
+        return &l->up;
+    case PQ_ROLE_FFN_DOWN:
+        return &l->down;
+    default:
+        return NULL;
+    }
+}
+
+void pq_session_substitute(struct pq_session *s, const struct pq_tensor *t,
+                           const struct pq_tensor *by)
+{
+    struct pq_linear *l = product_of(s, t->role, t->layer);
+    if (t->role == PQ_ROLE_EMBED) {
+        s->embed = by;
+        l = s->hp->tied ? &s->head : NULL;
+    }
+    if (l)
+        set_rows(l, by);
 }

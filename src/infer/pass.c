@@ -166,3 +166,15 @@ void pq_session_outputs(struct pq_session *s, size_t n, const float *h)
         show(s, &p);
     }
 }
+
+void pq_session_predict(struct pq_session *s, size_t n, const float *h, float *out)
+{
+    for (uint64_t at = 0, k; at < n; at += k) {
+        k = batch_of(s, at, n);
+        normalize(s, &s->final_norm, h + at * s->hp->hidden, k);
+        const struct pq_product p = {&s->engine,    &s->head, s->x,
+                                     s->hp->hidden, k,        out + at * s->hp->vocab,
+                                     s->hp->vocab,  false};
+        pq_product_run(&p);
+    }
+}

@@ -64,6 +64,12 @@ int pq_session_embed(struct pq_session *s, const uint32_t *id, size_t n, float *
                      struct pq_err *e) PQ_MUST_CHECK;
 void pq_session_layer(struct pq_session *s, uint32_t layer, size_t n, float *h);
 void pq_session_outputs(struct pq_session *s, size_t n, const float *h);
+/* Or that computes it: logits of n positions after the last layer, out [n][vocabulary]. */
+void pq_session_predict(struct pq_session *s, size_t n, const float *h, float *out);
+
+/* Matrix t of the model has the rows of `by`, of the same shape, from now on; by = t ends that. */
+void pq_session_substitute(struct pq_session *s, const struct pq_tensor *t,
+                           const struct pq_tensor *by);
 
 /* Forgets all but the first n tokens. */
 void pq_session_keep(struct pq_session *s, size_t n);
