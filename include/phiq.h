@@ -79,13 +79,20 @@ struct pq_quantize_options {
     const char *imatrix;     /* what pq_calibrate or llama-imatrix wrote (GGUF form) */
     const char *calibration; /* instead: a text to calibrate on first; nothing of that is kept */
     uint64_t calibration_windows; /* of 512 tokens or the model's limit; 0 = as many as it takes */
-    const char *context;          /* LongRoPE: "short" or "long"; default: long in MLX, else both */
-    const char *provider;         /* ONNX: "cpu" (default), "cuda", "dml", "webgpu" */
-    const char *name;             /* model name in file names and metadata */
-    uint64_t split_max_bytes;     /* GGUF shards no larger than this; 0 = one file */
-    int threads;                  /* 0 = all CPUs */
-    const char *cpu_level;        /* cap of the kernels: "c", "avx2", ... */
-    int force;                    /* replace existing outputs */
+    /* One of these three, or none: schemes are chosen for each matrix, so that the least is lost
+     * within so many bytes of all files, or bits per weight of all tensors; or so that the fewest
+     * bytes are taken within this KL divergence (nats, expected). What schemes cost is measured on
+     * the calibration text (an imatrix may come with it then), or comes from a file. */
+    uint64_t target_bytes;
+    double target_bpw, max_kld;
+    const char *sensitivity;  /* file of pq_sensitivity */
+    const char *context;      /* LongRoPE: "short" or "long"; default: long in MLX, else both */
+    const char *provider;     /* ONNX: "cpu" (default), "cuda", "dml", "webgpu" */
+    const char *name;         /* model name in file names and metadata */
+    uint64_t split_max_bytes; /* GGUF shards no larger than this; 0 = one file */
+    int threads;              /* 0 = all CPUs */
+    const char *cpu_level;    /* cap of the kernels: "c", "avx2", ... */
+    int force;                /* replace existing outputs */
     pq_progress_fn *progress;
     void *progress_ctx;
 };
@@ -183,6 +190,30 @@ PQ_API PQ_MUST_CHECK int pq_report(const struct pq_report_options *o, int dry_ru
                                    struct pq_err *e);
 /* The text that a report without one is measured on. */
 PQ_API const char *pq_report_text(void);
+
+/* Strings may be NULL where said. Set with pq_sensitivity_options_default first. */
+struct pq_sensitivity_options {
+    size_t struct_size;    /* sizeof of this struct, set by the default call */
+    const char *model;     /* file or folder, best the unquantized one */
+    const char *targets;   /* "gguf,mlx": whose schemes are tried */
+    const char *text;      /* file of text like the one that the model will see */
+    const char *out;       /* file that is written (JSON) */
+    const char *imatrix;   /* what pq_calibrate or llama-imatrix wrote; NULL = none */
+    const char *solver;    /* as for pq_quantize */
+    int every;             /* every scheme goes through the network, not one for each matrix */
+    int window;            /* tokens read at once from nothing; 0 = 512 or the model's limit */
+    uint64_t max_windows;  /* spread over the text; 0 = 4 */
+    int threads;           /* 0 = all CPUs; the file does not depend on it */
+    const char *cpu_level; /* cap of the kernels: "c", "avx2", ... */
+    pq_progress_fn *progress;
+    void *progress_ctx;
+};
+PQ_API void pq_sensitivity_options_default(struct pq_sensitivity_options *o);
+
+/* Measures what each matrix costs in each scheme (KL divergence of the predictions when only it is
+ * quantized), for pq_quantize's targets; *json receives what the file holds, and more. */
+PQ_API PQ_MUST_CHECK int pq_sensitivity(const struct pq_sensitivity_options *o, char **json,
+                                        struct pq_err *e);
 
 /* Tokens of a text, or, with `chat`, of a conversation (JSON: a list of messages, or an object with
  * "messages" and whatever else the template uses) through the model's chat template or the one of

@@ -1,6 +1,7 @@
 /* The public calls: thin wrappers that turn documents into strings. SPDX-License-Identifier: MIT */
 #include "phiq.h"
 
+#include "convert/convert.h"
 #include "eval/calibrate.h"
 #include "inspect/inspect.h"
 #include "report/report.h"
@@ -141,6 +142,24 @@ int pq_report(const struct pq_report_options *o, int dry_run, char **json, struc
             "options of %zu bytes, expected %zu: set them with pq_report_options_default",
             o->struct_size, sizeof *o);
     int rc = pq_report_make(&doc, o, dry_run != 0, e);
+    return rc < 0 ? rc : to_string(doc, json, e);
+}
+
+void pq_sensitivity_options_default(struct pq_sensitivity_options *o)
+{
+    *o = (struct pq_sensitivity_options){.struct_size = sizeof *o};
+}
+
+int pq_sensitivity(const struct pq_sensitivity_options *o, char **json, struct pq_err *e)
+{
+    json_t *doc;
+    *json = NULL;
+    if (o->struct_size != sizeof *o)
+        return pq_fail(e, PQ_EINVAL,
+                       "options of %zu bytes, expected %zu: set them with "
+                       "pq_sensitivity_options_default",
+                       o->struct_size, sizeof *o);
+    int rc = pq_sensitivity_model(&doc, o, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
 

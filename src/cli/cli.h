@@ -20,11 +20,13 @@ struct pq_args {
     const char *pos[PQ_MAX_POS];
     int n_pos;
     const char *to, *precision, *scheme, *out, *solver, *embed, *head, *imatrix, *calibration,
-        *context, *name, *provider;
+        *context, *name, *provider, *sensitivity;
+    uint64_t target_size;
+    double target_bpw, max_kld;
     const char *device, *cpu;
     const char *text, *ref, *save_logits, *precisions, *temp;
     uint64_t window, windows;
-    bool whole, products;
+    bool whole, products, every;
     const char *prompt, *file, *chat, *template_name;
     const char *kv, *system, *prompts;
     struct pq_list rule, stop;
@@ -98,6 +100,8 @@ static inline const char *str(const json_t *o, const char *key)
 /* text.c: numbers and tables for people */
 const char *pq_text_bytes(double n, char buf[32]);   /* "4.53 MB" */
 const char *pq_text_seconds(double s, char buf[32]); /* "0.8 s", "2 min 10 s" */
+/* Every container that can be written, for a run without --to. */
+const char *pq_text_targets(char *buf, size_t size);
 struct pq_table {
     struct pq_buf text;
     size_t *cell; /* offset of each cell in text */
@@ -131,6 +135,7 @@ int pq_cmd_info(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_plan(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_schemes(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_calibrate(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_sensitivity(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_eval(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_report(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_compare(const struct pq_args *a, struct pq_err *e);

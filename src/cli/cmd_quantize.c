@@ -67,6 +67,24 @@ static void print_solvers(const json_t *target)
     puts(*before == ':' ? ": nothing to solve" : " (matrices by solver)");
 }
 
+/* "gguf mix4.25: expected KL divergence 0.0123; matrices by scheme q4_k 12, q6_k 14" */
+static void print_mix(const json_t *target)
+{
+    const char *name;
+    const json_t *n, *mix = json_object_get(target, "mix");
+    const char *before = "; matrices by scheme";
+    if (!mix)
+        return;
+    printf("%s %s: expected KL divergence %.3g", str(target, "target"), str(target, "scheme"),
+           num(mix, "expected_kld"));
+    json_object_foreach((json_t *)(uintptr_t)json_object_get(mix, "matrices"), name, n)
+    {
+        printf("%s %s %.0f", before, name, json_number_value(n));
+        before = ",";
+    }
+    putchar('\n');
+}
+
 static void print_calibration(const json_t *c)
 {
     char took[32];
@@ -97,7 +115,11 @@ static int print_report(const json_t *report, const struct pq_args *a, double se
             putchar('\n');
         }
     PQ_TRY(print_targets(report, e));
-    json_array_foreach(targets, i, row) print_solvers(row);
+    json_array_foreach(targets, i, row)
+    {
+        print_solvers(row);
+        print_mix(row);
+    }
     print_calibration(json_object_get(report, "calibration"));
     json_array_foreach(targets, i, row)
     {
@@ -115,17 +137,6 @@ out:
     return rc;
 }
 
-/* Every container that can be written, for a run without --to. */
-static const char *all_targets(char *buf, size_t size)
-{
-    size_t n = 0;
-    buf[0] = '\0';
-    for (size_t i = 0; pq_containers[i]; i++)
-        if (pq_containers[i]->plan && n < size)
-            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? "," : "", pq_containers[i]->name);
-    return buf;
-}
-
 int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
 {
     int rc = PQ_OK;
@@ -137,7 +148,7 @@ int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
     pq_quantize_options_default(&o);
     o.input = a->pos[0];
     o.out_dir = a->out ? a->out : "out";
-    o.targets = a->to ? a->to : all_targets(targets, sizeof targets);
+    o.targets = a->to ? a->to : pq_text_targets(targets, sizeof targets);
     o.precision = a->precision;
     o.scheme = a->scheme;
     o.solver = a->solver;
@@ -148,6 +159,10 @@ int pq_cmd_quantize(const struct pq_args *a, struct pq_err *e)
     o.imatrix = a->imatrix;
     o.calibration = a->calibration;
     o.calibration_windows = a->windows;
+    o.target_bytes = a->target_size;
+    o.target_bpw = a->target_bpw;
+    o.max_kld = a->max_kld;
+    o.sensitivity = a->sensitivity;
     o.context = a->context;
     o.provider = a->provider;
     o.group_size = a->group_size;

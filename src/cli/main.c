@@ -54,6 +54,18 @@ const struct pq_verb pq_verbs[] = {
      "  phiq calibrate ./phi-4 --text calibration.txt --products -o phi-4.stats.gguf\n"
      "  phiq quantize ./phi-4 --imatrix phi-4.stats.gguf -o out\n",
      1, 1, pq_cmd_calibrate},
+    {"sensitivity", "CHECKPOINT --text FILE -o FILE [options]",
+     "measure what each matrix costs in each scheme, for quantize to a target",
+     "Quantizes one matrix at a time in memory, runs the network on a few windows of the text, "
+     "and\n"
+     "takes the KL divergence of its predictions from those without. Other schemes follow from "
+     "the\n"
+     "error of the matrix's products; with --every, all are run. Done once for a model:\n"
+     "\n"
+     "  phiq sensitivity ./phi-4 --to gguf,mlx --text calibration.txt -o phi-4.sens.json\n"
+     "  phiq quantize ./phi-4 --to gguf --target-size 8.2G --sensitivity phi-4.sens.json -o out\n"
+     "  phiq quantize ./phi-4 --to mlx --target-bpw 4.25 --sensitivity phi-4.sens.json -o out\n",
+     1, 1, pq_cmd_sensitivity},
     {"eval", "MODEL --text FILE [options]",
      "perplexity, and how far predictions are from a reference",
      "Reads the text in windows with phiq's own forward pass over the file that was written, by\n"

@@ -24,6 +24,16 @@ const char *pq_text_seconds(double s, char buf[32])
     return buf;
 }
 
+const char *pq_text_targets(char *buf, size_t size)
+{
+    size_t n = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; pq_containers[i]; i++)
+        if (pq_containers[i]->plan && n < size)
+            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? "," : "", pq_containers[i]->name);
+    return buf;
+}
+
 void pq_table_begin(struct pq_table *t, const char *align)
 {
     *t = (struct pq_table){.align = align, .cols = strlen(align)};

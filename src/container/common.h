@@ -18,9 +18,6 @@ bool pq_container_same_word(const char *a, const char *b); /* ASCII case does no
  * and the last eighth and every third in between. */
 bool pq_container_more_bits(int layer, uint32_t n_layers);
 
-/* Did the user name this tensor's scheme? */
-bool pq_container_is_named(const struct pq_request *r, const struct pq_network *net,
-                           const struct pq_tensor *t);
 /* Moves the 4-bit matrices that lose most to the container's usual 8 bits, so that at most r->ratio
  * of the weights in 4-bit matrices stay. What is lost is measured on rows of each matrix: squared
  * error over squared weights (inputs weighted by the importance matrix where there is one) for each
@@ -45,8 +42,6 @@ int pq_container_add_json(struct pq_plan *p, size_t capacity, const char *name, 
  * is written in the libraries' own form. At most n_sides + 3 files. */
 int pq_container_add_sides(struct pq_plan *p, size_t capacity, const struct pq_model *m,
                            struct pq_err *e) PQ_MUST_CHECK;
-
-void pq_container_note(struct pq_plan *p, const char *text); /* NULL and a full list are fine */
 
 /* Refusals and remarks that every writer for these runtimes has in common: a tokenizer must be
  * there, heads must tile the hidden size, a sliding window is not honoured. */

@@ -39,6 +39,7 @@ struct pq_request {
     const char *imatrix_dataset;
     const char *model_name; /* overrides the model's own name in metadata; NULL = its own */
     enum pq_solver solver;  /* recorded in metadata */
+    const char *mix;        /* of a choice for a target, what is expected: recorded; NULL = none */
 };
 
 /* One stored array set to write: a network tensor in a scheme, or literal bytes. */
@@ -105,6 +106,19 @@ const struct pq_recipe *pq_recipe_find(const struct pq_container *c, const char 
  * does, or are refused in words when the user named the scheme. choice is [n_tensors]. */
 int pq_choose(const struct pq_container *c, const struct pq_model *m, const struct pq_request *r,
               const struct pq_scheme **choice, struct pq_err *e) PQ_MUST_CHECK;
+
+/* Did the user name this tensor's scheme, by a rule or with embed or head? */
+bool pq_container_is_named(const struct pq_request *r, const struct pq_network *net,
+                           const struct pq_tensor *t);
+void pq_container_note(struct pq_plan *p, const char *text); /* NULL and a full list are fine */
+
+/* What a mix may choose from for matrix `tensor`: the schemes that c holds, in the form in which it
+ * stores them there, each grid once; of element types the source's own 16-bit one (or f16). Every
+ * matrix of a network is an array of its own in every container, so each is chosen by itself.
+ * Returns how many. */
+enum { PQ_MAX_CANDIDATES = 48 };
+size_t pq_candidates(const struct pq_container *c, const struct pq_network *net, size_t tensor,
+                     const struct pq_scheme *out[PQ_MAX_CANDIDATES]);
 
 /* llama.cpp's imatrix in its GGUF form, per tensor of the network ([n_tensors], entries NULL where
  * the file has none). Values are mean squared inputs. */

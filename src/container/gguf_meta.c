@@ -221,6 +221,8 @@ static void put_own(struct pq_gguf_meta *k, const struct pq_hparams *hp, const s
     put_str(k, "phiq.version", PQ_VERSION_STRING);
     put_str(k, "phiq.scheme", r->recipe->name);
     put_str(k, "phiq.solver", pq_solver_name(r->solver));
+    if (r->mix)
+        put_str(k, "phiq.mix", r->mix);
     if (hp->dtype)
         put_str(k, "phiq.torch_dtype", hp->dtype);
     pq_gguf_put_array(&k->b, "phiq.eos_token_ids", PQ_GGUF_U32, (uint64_t)hp->n_eos);

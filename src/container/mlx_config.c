@@ -93,6 +93,8 @@ json_t *pq_mlx_config(const struct pq_model *m, const struct pq_request *r,
     const char *type = pq_mlx_dtype_name(pq_mlx_floats(r->recipe, &m->net.hp));
     json_object_set_new(out, "torch_dtype", json_string(type));
     json_object_set_new(out, "_name_or_path", json_string(r->model_name ? r->model_name : m->name));
+    if (r->mix)
+        json_object_set_new(out, "phiq_mix", json_string(r->mix));
     json_t *q = quantization(&m->net, r, choice);
     if (q) {
         json_object_set(out, "quantization", q);

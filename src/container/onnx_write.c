@@ -178,6 +178,7 @@ static int add_meta(struct layout *l, struct pq_err *e)
         {"phiq.solver", pq_solver_name(r->solver)},
         {"phiq.provider", l->b.provider->name},
         {"phiq.imatrix", r->imatrix_name ? r->imatrix_name : "none"},
+        {"phiq.mix", r->mix ? r->mix : "none"},
     };
     struct pq_onnx *m = &l->b.onnx;
     m->meta = (struct pq_onnx_pair *)pq_arena_alloc(a, PQ_LEN(pairs), sizeof *m->meta);

@@ -136,6 +136,7 @@ static void add_info(struct layout *l)
     if (mode_of(base))
         add_compression(l, base);
     pq_ov_info(g, "phiq/imatrix", r->imatrix_name ? r->imatrix_name : "none");
+    pq_ov_info(g, "phiq/mix", r->mix ? r->mix : "none");
     pq_ov_info(g, "phiq/name", r->model_name ? r->model_name : l->m->name);
     pq_ov_info(g, "phiq/scheme", r->recipe->name);
     pq_ov_info(g, "phiq/solver", pq_solver_name(r->solver));

@@ -22,10 +22,16 @@ int pq_run_progress(struct pq_run *r, const char *stage, const char *tensor, uin
                : PQ_OK;
 }
 
+/* Statistics of the text's inputs; an importance matrix from a file makes them needless. */
+static bool calibrates(const struct pq_quantize_options *o)
+{
+    return o->calibration && !o->imatrix;
+}
+
 /* Products are what tells apart: with them, gptq loses least (docs/solvers.md). */
 static int pick_solver(struct pq_run *r, struct pq_err *e)
 {
-    const bool products = r->opt->calibration || r->imatrix.products;
+    const bool products = calibrates(r->opt) || r->imatrix.products;
     const char *s = r->opt->solver ? r->opt->solver : products ? "gptq" : "search";
     if (!pq_solver_find(s, &r->solver))
         return pq_fail(e, PQ_EINVAL, "unknown solver \"%s\": expected search, rtn or gptq", s);
@@ -55,7 +61,8 @@ static int plan_target(struct pq_run *r, struct pq_target *t, struct pq_err *e)
     if (!t->choice)
         return pq_fail(e, PQ_ENOMEM, "out of memory while planning");
     PQ_TRY(pq_choose(t->container, r->model, &t->request, t->choice, e));
-    PQ_TRY(t->container->plan(&t->plan, r->model, &t->request, t->choice, e));
+    PQ_TRY(r->sensitivity ? pq_run_mix(r, t, e)
+                          : t->container->plan(&t->plan, r->model, &t->request, t->choice, e));
 out:
     return rc;
 }
@@ -78,26 +85,72 @@ static void forget_plans(struct pq_run *r)
     r->n_targets = 0;
 }
 
-/* Plans once to find what is wrong with the request before the long work, and once with what that
- * has found. */
-static int plan_calibrated(struct pq_run *r, bool dry_run, struct pq_err *e)
+/* What has to be found out before the last plan. */
+static int measure(struct pq_run *r, struct pq_err *e)
+{
+    int rc = PQ_OK;
+    const double t0 = pq_now();
+    for (size_t i = 0; i < r->n_targets; i++)
+        PQ_TRY(pq_place_check(r, &r->target[i], e));
+    if (calibrates(r->opt))
+        PQ_TRY(pq_run_calibrate(r, e));
+    if (pq_run_wants_mix(r->opt))
+        PQ_TRY(pq_run_sensitivity(r, e));
+    r->seconds_measure = pq_now() - t0;
+out:
+    return rc;
+}
+
+/* Plans once to find what is wrong with the request before the long work, and once more where that
+ * work finds something. */
+static int plan_measured(struct pq_run *r, bool dry_run, struct pq_err *e)
 {
     int rc = PQ_OK;
     const size_t n = r->model->net.n_tensors;
-    r->imatrix.importance =
-        (const float **)pq_arena_alloc(&r->arena, n, sizeof *r->imatrix.importance);
-    if (!r->imatrix.importance)
-        return pq_fail(e, PQ_ENOMEM, "out of memory while planning");
+    const struct pq_quantize_options *o = r->opt;
+    if (calibrates(o)) {
+        r->imatrix.importance =
+            (const float **)pq_arena_alloc(&r->arena, n, sizeof *r->imatrix.importance);
+        if (!r->imatrix.importance)
+            return pq_fail(e, PQ_ENOMEM, "out of memory while planning");
+    }
     PQ_TRY(plan_all(r, e));
-    if (dry_run)
+    if (!pq_run_wants_mix(o) && (dry_run || !calibrates(o)))
         return PQ_OK;
-    for (size_t i = 0; i < r->n_targets; i++)
-        PQ_TRY(pq_place_check(r, &r->target[i], e));
-    PQ_TRY(pq_run_calibrate(r, e));
+    PQ_TRY(dry_run ? pq_run_sensitivity(r, e) : measure(r, e));
     forget_plans(r);
     PQ_TRY(plan_all(r, e));
 out:
     return rc;
+}
+
+/* Options that make no sense together. */
+static int check_options(const struct pq_quantize_options *o, bool dry_run, struct pq_err *e)
+{
+    const bool mix = pq_run_wants_mix(o), measures = mix && !o->sensitivity;
+    if (!o->input || !o->out_dir)
+        return pq_fail(e, PQ_EINVAL, "an input and an output folder are needed");
+    if (o->imatrix && o->calibration && !measures)
+        return pq_fail(e, PQ_EINVAL, "--imatrix and --calibration: only one of them can count");
+    if ((o->target_bytes != 0) + (o->target_bpw > 0) + (o->max_kld > 0) > 1)
+        return pq_fail(e, PQ_EINVAL,
+                       "--target-size, --target-bpw and --max-kld: only one of them can count");
+    if (!mix && o->sensitivity)
+        return pq_fail(e, PQ_EINVAL,
+                       "--sensitivity is for --target-size, --target-bpw or --max-kld");
+    if (mix && (o->scheme || o->precision || o->group_size || o->symmetry || o->ratio > 0))
+        return pq_fail(e, PQ_EINVAL,
+                       "a target chooses the scheme of every matrix: leave out --scheme, "
+                       "--precision, --group-size, --sym, --asym and --ratio (--tensor, --embed "
+                       "and --head may settle some)");
+    if (measures && !o->calibration)
+        return pq_fail(e, PQ_EINVAL,
+                       "a target needs to know what schemes cost: --calibration TEXT, or "
+                       "--sensitivity with a file of phiq sensitivity");
+    if (measures && dry_run)
+        return pq_fail(e, PQ_EINVAL,
+                       "--dry-run with a target needs --sensitivity: measuring is most of the run");
+    return PQ_OK;
 }
 
 int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt, bool dry_run,
@@ -106,16 +159,13 @@ int pq_run_open(struct pq_run *r, const struct pq_quantize_options *opt, bool dr
     int rc = PQ_OK;
     double t0 = pq_now();
     *r = (struct pq_run){.opt = opt};
-    if (!opt->input || !opt->out_dir)
-        return pq_fail(e, PQ_EINVAL, "an input and an output folder are needed");
-    if (opt->imatrix && opt->calibration)
-        return pq_fail(e, PQ_EINVAL, "--imatrix and --calibration: only one of them can count");
+    PQ_TRY(check_options(opt, dry_run, e));
     PQ_TRY(pick_machine(r, e));
     PQ_TRY(pq_model_load(&r->model, opt->input, e));
     if (opt->imatrix)
         PQ_TRY(pq_imatrix_load(&r->imatrix, &r->arena, opt->imatrix, &r->model->net, e));
-    PQ_TRY(opt->calibration ? plan_calibrated(r, dry_run, e) : plan_all(r, e));
-    r->seconds_plan = pq_now() - t0 - json_number_value(json_object_get(r->calibration, "seconds"));
+    PQ_TRY(plan_measured(r, dry_run, e));
+    r->seconds_plan = pq_now() - t0 - r->seconds_measure;
 out:
     return rc;
 }
@@ -154,6 +204,7 @@ void pq_run_close(struct pq_run *r)
     forget_plans(r);
     pq_imatrix_close(&r->imatrix);
     json_decref(r->calibration);
+    json_decref(r->sensitivity);
     pq_model_free(r->model);
     pq_arena_free(&r->arena);
 }

@@ -18,12 +18,24 @@ struct pq_written {
     struct pq_row_error error; /* of those rows */
 };
 
+/* The smallest or the largest that a mix to a target can be. */
+struct pq_mix_end {
+    uint64_t bytes; /* of all files */
+    double bits;    /* per weight, of tensors */
+    double kld;     /* expected */
+};
+
 /* One output of a run. */
 struct pq_target {
     const struct pq_container *container;
     struct pq_request request;
     const struct pq_scheme **choice; /* [n_tensors] */
     struct pq_plan plan;
+    struct {
+        bool chosen; /* schemes were chosen for a target */
+        double kld;  /* expected of that choice */
+        struct pq_mix_end end[2];
+    } mix;
     const char *final_dir;       /* OUT/gguf */
     const char *part_dir;        /* where files grow until they verify */
     const char *path;            /* what the user opens: the first file, or the folder */
@@ -54,10 +66,11 @@ struct pq_run {
     int threads;
     struct pq_imatrix imatrix;
     json_t *calibration; /* what was measured for this run; NULL: nothing */
+    json_t *sensitivity; /* what schemes cost (eval/sensitivity.h); NULL: no matter */
     struct pq_target *target;
     size_t n_targets;
     struct pq_units units;
-    double seconds_plan, seconds_write, seconds_verify;
+    double seconds_measure, seconds_plan, seconds_write, seconds_verify;
     bool written;
     const char *stage; /* of the progress reports */
     double stage_began, last_report;
@@ -73,6 +86,10 @@ int pq_run_write(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
 json_t *pq_run_report(const struct pq_run *r, bool with_tensors);
 void pq_run_close(struct pq_run *r);
 
+/* Measures sensitivity for the targets of its options and writes the file. */
+int pq_sensitivity_model(json_t **out, const struct pq_sensitivity_options *o,
+                         struct pq_err *e) PQ_MUST_CHECK;
+
 /* ---- within the room ---- */
 
 /* calibration.c: measures the inputs of opt->calibration's text, through a file beside the first
@@ -86,6 +103,14 @@ enum pq_solver pq_run_solver_of(const struct pq_run *r, const struct pq_item *it
 
 /* request.c: targets, recipes, rules from the options. */
 int pq_run_targets(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
+
+/* mix.c: are schemes to be chosen for a target? Then pq_run_mix chooses and plans; a choice of the
+ * usual recipe is there. */
+bool pq_run_wants_mix(const struct pq_quantize_options *o);
+int pq_run_mix(struct pq_run *r, struct pq_target *t, struct pq_err *e) PQ_MUST_CHECK;
+
+/* sensitivity.c: what schemes cost, read from the file of the options or measured on their text. */
+int pq_run_sensitivity(struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
 
 int pq_units_make(struct pq_units *u, struct pq_run *r, struct pq_err *e) PQ_MUST_CHECK;
 /* Sums of the squared error and weights of an item, units added in order. */

@@ -69,6 +69,25 @@ static void summarise(const struct pq_run *r, const struct pq_target *t, json_t 
         json_object_set_new(out, "rel_rms_error", json_real(ref > 0 ? sqrt(err / ref) : 0.0));
 }
 
+static json_t *mix_end(const struct pq_mix_end *d)
+{
+    return json_pack("{s:I, s:f, s:f}", "bytes", (json_int_t)d->bytes, "bits_per_weight", d->bits,
+                     "expected_kld", d->kld);
+}
+
+/* What a choice for a target came to, and between what it had to lie. */
+static json_t *mix_words(const struct pq_target *t)
+{
+    json_t *schemes = json_object();
+    for (size_t i = 0; i < t->plan.n_items; i++) {
+        const struct pq_item *it = &t->plan.item[i];
+        if (it->tensor && pq_role_is_matrix(it->tensor->role))
+            count(schemes, it->scheme->name);
+    }
+    return json_pack("{s:f, s:o, s:o, s:o}", "expected_kld", t->mix.kld, "matrices", schemes,
+                     "least", mix_end(&t->mix.end[0]), "most", mix_end(&t->mix.end[1]));
+}
+
 static json_t *target_row(const struct pq_run *r, const struct pq_target *t, bool with_tensors)
 {
     json_t *out = json_pack("{s:s, s:s, s:I}", "target", t->container->name, "scheme",
@@ -84,6 +103,8 @@ static json_t *target_row(const struct pq_run *r, const struct pq_target *t, boo
     json_object_set_new(out, "files", files);
     json_object_set_new(out, "notes", notes);
     summarise(r, t, out);
+    if (t->mix.chosen)
+        json_object_set_new(out, "mix", mix_words(t));
     if (with_tensors) {
         json_t *rows = json_array();
         for (size_t i = 0; i < t->plan.n_items; i++)
@@ -99,11 +120,11 @@ json_t *pq_run_report(const struct pq_run *r, bool with_tensors)
     for (size_t i = 0; i < r->n_targets; i++)
         json_array_append_new(targets, target_row(r, &r->target[i], with_tensors));
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:b, s:{s:f, s:f, s:f}, s:I, s:o, s:O*}", "phiq",
-        pq_version(), "model", r->model->name, "architecture", r->model->net.arch->name, "source",
-        r->model->container->name, "source_bytes", (json_int_t)r->model->ckpt->file_bytes, "solver",
-        pq_solver_name(r->solver), "cpu_level", r->kern->level, "threads", r->threads, "written",
-        r->written, "seconds", "plan", r->seconds_plan, "write", r->seconds_write, "verify",
-        r->seconds_verify, "peak_rss_bytes", (json_int_t)pq_peak_rss(), "targets", targets,
-        "calibration", r->calibration);
+        "{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:b, s:{s:f, s:f, s:f, s:f}, s:I, s:o, s:O*}",
+        "phiq", pq_version(), "model", r->model->name, "architecture", r->model->net.arch->name,
+        "source", r->model->container->name, "source_bytes", (json_int_t)r->model->ckpt->file_bytes,
+        "solver", pq_solver_name(r->solver), "cpu_level", r->kern->level, "threads", r->threads,
+        "written", r->written, "seconds", "measure", r->seconds_measure, "plan", r->seconds_plan,
+        "write", r->seconds_write, "verify", r->seconds_verify, "peak_rss_bytes",
+        (json_int_t)pq_peak_rss(), "targets", targets, "calibration", r->calibration);
 }
