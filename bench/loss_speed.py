@@ -69,7 +69,7 @@ def main():
     a.work.mkdir(parents=True)
     costs = phiq(a, source) | nncf(a, source)
     ours, theirs = costs["phiq, both"], costs["NNCF GPTQ"]
-    print(f"{a.layers} layers of Phi-3.5-mini's shape, {a.windows} windows of {a.window} tokens\n\n"
+    print(f"layers of Phi-3.5-mini's shape: {a.layers}; {a.windows} windows of {a.window} tokens\n\n"
           "| | seconds | CPU seconds | peak MB | unmapped MB |\n|---|---:|---:|---:|---:|")
     for name, c in costs.items():
         print(f"| {name} | {c.seconds:.0f} | {c.cpu:.0f} | {c.peak / 1e6:.0f} | "
