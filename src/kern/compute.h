@@ -66,19 +66,28 @@ enum pq_codes {
     PQ_CODES_Q5_0,
     PQ_CODES_Q5_1,
     PQ_CODES_Q8_0,
+    PQ_CODES_IQ4_NL,
+    PQ_CODES_MXFP4_GGUF,
+    PQ_CODES_Q2_K,
+    PQ_CODES_Q3_K,
     PQ_CODES_Q4_K,
     PQ_CODES_Q5_K,
     PQ_CODES_Q6_K,
+    PQ_CODES_IQ4_XS,
     PQ_CODES_PAIRS, /* two in a byte, the lower nibble first; scales apart */
     PQ_CODES_BYTES, /* one in a byte; scales apart */
+    PQ_CODES_BITS,  /* a stream of bits, the lowest first; scales apart */
+    PQ_CODES_MXFP4, /* 4-bit floats two in a byte; powers of two apart */
+    PQ_CODES_NVFP4, /* the same with 8-bit floats apart */
     PQ_CODES_TYPES
 };
 
-/* A stored row. What is below `cols` only matters to pairs and bytes. */
+/* A stored row. What is below `cols` only matters where scales lie apart. */
 struct pq_codes_in {
     const uint8_t *part[3]; /* codes, scales, and zero points or offsets (or NULL) */
     uint64_t cols;          /* a multiple of 32 */
-    uint64_t per_scale;     /* weights per stored scale, a multiple of 32 */
+    uint64_t per_scale;     /* weights per stored scale, 16 or a multiple of 32 */
+    int bits;               /* of a code in a stream of bits: 2 to 7 */
     enum pq_dtype aux;      /* type of scales and offsets */
     bool flip;              /* codes are in two's complement */
     enum { PQ_ZERO_NONE, PQ_ZERO_NIBBLES, PQ_ZERO_BYTES, PQ_ZERO_OFFSETS } zeros;

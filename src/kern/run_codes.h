@@ -96,6 +96,50 @@ static void codes_q8_0(const struct pq_codes_in *in, uint8_t *q, float *scale, f
 
 /* ---- super-blocks of 256 ---- */
 
+/* Two-bit codes: 32 bytes hold 128, those of a column and every 32nd after it in a byte. */
+LANE_INLINE void codes_two_bits(const uint8_t *p, uint8_t *q)
+{
+    for (int l = 0; l < 64; l += 16) {
+        codes_16 v = codes_load(p + l);
+        for (uint8_t *c = q + l / 32 * 128 + l % 32, *end = c + 128; c < end; c += 32, v >>= 2)
+            codes_put(c, v & 3);
+    }
+}
+
+static void codes_q2_k(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    for (uint64_t i = 0; i < in->cols / 256; i++, b += 84) {
+        const float d = dense_half(b + 80), dmin = dense_half(b + 82);
+        for (uint64_t k = 0; k < 16; k++) {
+            scale[16 * i + k] = d * (float)(b[k] & 15);
+            offset[16 * i + k] = 0.0f - dmin * (float)(b[k] >> 4);
+        }
+        codes_two_bits(b + 16, q + 256 * i);
+    }
+}
+
+/* Third bits: bit k of byte l for element l of the k-th 32. Six-bit scales: low nibbles in 8 bytes,
+ * then the upper bits, four to a byte. */
+static void codes_q3_k(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    const uint8_t *b = in->part[0];
+    (void)offset;
+    for (uint64_t i = 0; i < in->cols / 256; i++, b += 110) {
+        const float d = dense_half(b + 108);
+        for (int k = 0; k < 16; k++) {
+            const int low = b[96 + k % 8] >> k / 8 * 4 & 15, high = b[104 + k % 4] >> k / 4 * 2 & 3;
+            scale[16 * i + (uint64_t)k] = d * (float)((low | high << 4) - 32);
+        }
+        codes_two_bits(b + 32, q + 256 * i);
+        for (int l = 0; l < 32; l += 16) {
+            codes_16 high = codes_load(b + l);
+            for (uint8_t *c = q + 256 * i + l, *end = c + 256; c < end; c += 32, high >>= 1)
+                codes_put(c, codes_load(c) | (high & 1) << 2);
+        }
+    }
+}
+
 /* Eight six-bit scales and offsets in 12 bytes, a byte each: the first four of each have a byte of
  * their own, whose two upper bits are lent to the last four. */
 struct codes_k_bytes {
@@ -191,10 +235,11 @@ LANE_INLINE int codes_zero(const struct pq_codes_in *in, uint64_t i)
     return in->zeros == PQ_ZERO_BYTES ? z[i] : z[i / 2] >> 4 * (i % 2) & 15;
 }
 
-/* One per 32 weights, repeated where the stored one is for more. */
+/* One for each group, repeated where the stored one is for more. */
 static void codes_scales(const struct pq_codes_in *in, float *scale, float *offset)
 {
-    const uint64_t times = in->per_scale / 32, n = in->cols / in->per_scale;
+    const uint64_t times = in->per_scale < 32 ? 1 : in->per_scale / 32;
+    const uint64_t n = in->cols / in->per_scale;
     uint64_t i = 0;
     for (; times == 1 && in->aux == PQ_F16 && i + PQ_LANES <= n; i += PQ_LANES)
         v16_store(scale + i, dense_load(in->part[1], i, PQ_DENSE_F16));
@@ -212,16 +257,21 @@ static void codes_scales(const struct pq_codes_in *in, float *scale, float *offs
     }
 }
 
+LANE_INLINE void codes_zip(codes_16 even, codes_16 odd, uint8_t *q)
+{
+    codes_put(q, __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22,
+                                         7, 23));
+    codes_put(q + 16, __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13,
+                                              29, 14, 30, 15, 31));
+}
+
 static void codes_pairs(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
 {
     const uint8_t *p = in->part[0], flip = in->flip ? 0x88 : 0;
     codes_scales(in, scale, offset);
     for (uint64_t i = 0; i < in->cols / 2; i += 16) {
         codes_16 v = codes_load(p + i) ^ flip, even = v & 15, odd = v >> 4;
-        codes_put(q + 2 * i, __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
-                                                     5, 21, 6, 22, 7, 23));
-        codes_put(q + 2 * i + 16, __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27,
-                                                          12, 28, 13, 29, 14, 30, 15, 31));
+        codes_zip(even, odd, q + 2 * i);
     }
 }
 
@@ -233,10 +283,53 @@ static void codes_bytes(const struct pq_codes_in *in, uint8_t *q, float *scale, 
         codes_put(q + i, codes_load(p + i) ^ flip);
 }
 
-#define PQ_ROWS_CODES                                                                           \
-    [PQ_CODES_Q4_0] = codes_q4_0, [PQ_CODES_Q4_1] = codes_q4_1, [PQ_CODES_Q5_0] = codes_q5_0,   \
-    [PQ_CODES_Q5_1] = codes_q5_1, [PQ_CODES_Q8_0] = codes_q8_0, [PQ_CODES_Q4_K] = codes_q4_k,   \
-    [PQ_CODES_Q5_K] = codes_q5_k, [PQ_CODES_Q6_K] = codes_q6_k, [PQ_CODES_PAIRS] = codes_pairs, \
-    [PQ_CODES_BYTES] = codes_bytes
+/* Eight codes of b bits, the lowest first, to a byte each: halves move apart three times. */
+LANE_INLINE uint64_t codes_eight(uint64_t v, int b)
+{
+    const uint64_t one = (1u << b) - 1, two = (1u << 2 * b) - 1, four = (1ull << 4 * b) - 1;
+    v = (v & four) | (v >> 4 * b & four) << 32;
+    v = (v & two * 0x0000000100000001u) | (v & (two << 2 * b) * 0x0000000100000001u)
+                                              << (16 - 2 * b);
+    return (v & one * 0x0001000100010001u) | (v & (one << b) * 0x0001000100010001u) << (8 - b);
+}
+
+LANE_INLINE void codes_put_eight(uint8_t *q, uint64_t v)
+{
+    pq_put_le32(q, (uint32_t)v);
+    pq_put_le32(q + 4, (uint32_t)(v >> 32));
+}
+
+LANE_INLINE void codes_stream(const uint8_t *p, uint64_t cols, uint8_t *q, int b)
+{
+    const uint64_t bytes = cols / 8 * (uint64_t)b;
+    uint64_t at = 0;
+    for (; at + 8 <= bytes; at += (uint64_t)b, q += 8)
+        codes_put_eight(q, codes_eight(pq_le64(p + at), b));
+    for (; at < bytes; at += (uint64_t)b, q += 8) {
+        uint8_t last[8] = {0};
+        memcpy(last, p + at, (size_t)b);
+        codes_put_eight(q, codes_eight(pq_le64(last), b));
+    }
+}
+
+static void codes_bits(const struct pq_codes_in *in, uint8_t *q, float *scale, float *offset)
+{
+    codes_scales(in, scale, offset);
+    if (in->bits == 2)
+        codes_stream(in->part[0], in->cols, q, 2);
+    else if (in->bits == 3)
+        codes_stream(in->part[0], in->cols, q, 3);
+    else if (in->bits == 5)
+        codes_stream(in->part[0], in->cols, q, 5);
+    else
+        codes_stream(in->part[0], in->cols, q, in->bits);
+}
+
+#define PQ_ROWS_CODES                                                                             \
+    [PQ_CODES_Q4_0] = codes_q4_0, [PQ_CODES_Q4_1] = codes_q4_1, [PQ_CODES_Q5_0] = codes_q5_0,     \
+    [PQ_CODES_Q5_1] = codes_q5_1, [PQ_CODES_Q8_0] = codes_q8_0, [PQ_CODES_Q2_K] = codes_q2_k,     \
+    [PQ_CODES_Q3_K] = codes_q3_k, [PQ_CODES_Q4_K] = codes_q4_k, [PQ_CODES_Q5_K] = codes_q5_k,     \
+    [PQ_CODES_Q6_K] = codes_q6_k, [PQ_CODES_PAIRS] = codes_pairs, [PQ_CODES_BYTES] = codes_bytes, \
+    [PQ_CODES_BITS] = codes_bits
 
 #endif

@@ -211,7 +211,7 @@ static bool stream_fits(const struct pq_codes_in *in)
 {
     const uint64_t times = in->per_scale / 32;
     const bool even = (times & (times - 1)) == 0, one = in->per_scale == in->cols && times >= 16;
-    return in->cols % 64 == 0 && (even || one);
+    return in->cols % 64 == 0 && in->per_scale % 32 == 0 && (even || one);
 }
 
 #define STREAM(name, ...)                                                    \

@@ -4,10 +4,10 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/num.h"
+#include "kern/books.h"
 #include "quant/ggml.h"
 
-const int8_t pq_ggml_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                       1,    13,   25,  38,  53,  69,  89,  113};
+const int8_t pq_ggml_iq4_values[16] = PQ_IQ4_VALUES;
 
 static float half(const uint8_t *p)
 {
@@ -191,7 +191,7 @@ void pq_ggml_decode_tq2_0(const uint8_t *b, float *x)
 /* E2M1 values are kept doubled and the shared exponent halved, so that all are integers. */
 void pq_ggml_decode_mxfp4(const uint8_t *b, float *x)
 {
-    static const int8_t values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+    static const int8_t values[16] = PQ_E2M1_DOUBLED;
     uint32_t e = b[0];
     float d = pq_bits_f32(e < 2 ? 0x00200000u << e : (e - 1) << 23);
     for (int j = 0; j < 32; j++)
