@@ -1,5 +1,6 @@
 /* Which levels of the forward pass this build has and this CPU can run.
  * SPDX-License-Identifier: MIT */
+#include "base/cpu.h"
 #include "kern/compute_level.h"
 #include "kern/kern.h"
 
@@ -13,6 +14,12 @@ static bool runs(const char *level)
     if (level == pq_compute_avx512.level && !__builtin_cpu_supports("avx512vnni"))
         return false;
 #endif
+#ifdef __aarch64__
+    if (level == pq_compute_dotprod.level)
+        return pq_arm_has(PQ_ARM_DOTPROD);
+    if (level == pq_compute_i8mm.level)
+        return pq_arm_has(PQ_ARM_DOTPROD) && pq_arm_has(PQ_ARM_I8MM);
+#endif
     for (int i = 0; (k = pq_kern_level(i)); i++)
         if (!strcmp(k->level, level))
             return true;
@@ -23,11 +30,10 @@ static bool runs(const char *level)
 static const struct pq_compute *const levels[] = {
     &pq_compute_c,
 #ifdef __x86_64__
-    &pq_compute_avx2,
-    &pq_compute_avx512,
+    &pq_compute_avx2, &pq_compute_avx512,
 #endif
 #ifdef __aarch64__
-    &pq_compute_neon,
+    &pq_compute_neon, &pq_compute_dotprod, &pq_compute_i8mm,
 #endif
 };
 

@@ -9,5 +9,7 @@ extern const struct pq_compute pq_compute_c;
 extern const struct pq_compute pq_compute_avx2;
 extern const struct pq_compute pq_compute_avx512;
 extern const struct pq_compute pq_compute_neon;
+extern const struct pq_compute pq_compute_dotprod;
+extern const struct pq_compute pq_compute_i8mm;
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef PQ_KERN_RUN_GROUP_H
 #define PQ_KERN_RUN_GROUP_H
 
+#include "kern/run_arm.h"
 #include "kern/run_lanes.h"
 
 #if defined __AVX512VNNI__ && !defined PQ_LANES_PLAIN
@@ -90,6 +91,10 @@ LANE_INLINE void group_sums(const uint8_t *q, const int8_t *a, int group, int bi
         _mm256_storeu_ps(out + i, _mm256_cvtepi32_ps(v));
     }
 }
+
+#elif PQ_LANE_WIDTH == 4
+
+#define group_sums arm_group_sums
 
 #else
 

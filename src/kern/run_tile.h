@@ -5,6 +5,7 @@
 #ifndef PQ_KERN_RUN_TILE_H
 #define PQ_KERN_RUN_TILE_H
 
+#include "kern/run_arm.h"
 #include "kern/run_lanes.h"
 
 #if PQ_LANE_WIDTH >= 8
@@ -135,6 +136,16 @@ LANE_INLINE void tile_product(const struct pq_strip *s, const struct pq_tile *t,
             else
                 tile_part(s, t, p, out, r, i, n, width, group, 8);
         }
+}
+
+#elif PQ_LANE_WIDTH == 4
+
+LANE_INLINE void tile_product(const struct pq_strip *s, const struct pq_tile *t,
+                              const struct pq_panel *p, float *out, int width, int group,
+                              bool offsets)
+{
+    (void)offsets;
+    arm_tile(s, t, p, out, width, group);
 }
 
 #else
