@@ -301,8 +301,8 @@ static int write_by_tensor(struct shared *s, struct pq_err *e)
     for (size_t i = 0; i < net->n_tensors; i++) {
         s->feedback = NULL;
         if (anyone_feeds_back(s, i)) {
-            PQ_TRY(
-                pq_feedback_make(&f, &s->run->imatrix.products[i], pool, net->tensor[i].name, e));
+            PQ_TRY(pq_feedback_make(&f, &s->run->imatrix.products[i], PQ_USUAL_SWEEPS, pool,
+                                    net->tensor[i].name, e));
             s->feedback = &f;
         }
         PQ_TRY(write_units(s, s->end + s->units->of_tensor[i], e));

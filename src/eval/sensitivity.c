@@ -127,7 +127,7 @@ static int settle_encoder(struct pq_sensing *r, size_t tensor, struct pq_err *e)
     if (c->solver != PQ_SOLVER_GPTQ || !im || !im->products || !im->products[tensor].lower)
         return PQ_OK;
     c->feedback = &r->feedback;
-    return pq_feedback_make(&r->feedback, &im->products[tensor], r->trial.pool,
+    return pq_feedback_make(&r->feedback, &im->products[tensor], PQ_USUAL_SWEEPS, r->trial.pool,
                             r->net->tensor[tensor].name, e);
 }
 

@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "kern/nf4.h"
 #include "quant/ggml.h"
+#include "quant/stored.h"
 #include "quant/table.h"
 
 #include <assert.h>
@@ -32,6 +33,7 @@ static const struct layout ggml[] = {
     [3] = {20, 32, {{4, 4, 32, 16}}},                        /* q4_1 */
     [6] = {22, 32, {{6, 4, 32, 16}, {2, 1, 8, 1}}},          /* q5_0 */
     [7] = {24, 32, {{8, 4, 32, 16}, {4, 1, 8, 1}}},          /* q5_1 */
+    [8] = {34, 32, {{2, 8, 32, 32}}},                        /* q8_0 */
     [10] = {84, 256, {{16, 2, 128, 32}}},                    /* q2_k */
     [11] = {110, 256, {{32, 2, 128, 32}, {0, 1, 256, 32}}},  /* q3_k */
     [12] = {144, 256, {{16, 4, 64, 32}}},                    /* q4_k */
@@ -57,12 +59,13 @@ bool pq_codes_known(const struct pq_scheme *s)
 
 struct pq_levels pq_codes_levels(const struct pq_scheme *s)
 {
-    struct pq_levels l = {.even = false};
+    struct pq_levels l = {.last = (1u << s->bits) - 1};
     const bool iq4 = s->encoder == PQ_ENC_IQ4_NL || s->encoder == PQ_ENC_IQ4_XS;
     const float *table = s->family == PQ_FAM_FP    ? pq_e2m1_values
                          : s->family == PQ_FAM_NF4 ? pq_nf4
                                                    : NULL;
     l.even = !iq4 && !table;
+    l.first = s->encoder == PQ_ENC_Q8_0; /* llama.cpp's own never has -128 */
     for (int c = 0; c < 16 && !l.even; c++)
         l.value[c] = iq4 ? (float)pq_ggml_iq4_values[c] : table[c];
     return l;
@@ -100,14 +103,19 @@ static void put_stream(const uint8_t *code, uint64_t cols, int bits, uint8_t *b)
     }
 }
 
+/* What turns codes into the two's complement that is stored. */
+static unsigned flip_of(const struct pq_scheme *s)
+{
+    return s->signed_codes || s->encoder == PQ_ENC_Q8_0 ? 1u << (s->bits - 1) : 0;
+}
+
 void pq_codes_put(const struct pq_scheme *s, const uint8_t *code, uint64_t cols, void *const part[])
 {
     assert(pq_codes_known(s));
     if (s->family == PQ_FAM_AFFINE)
         put_stream(code, cols, s->bits, (uint8_t *)part[0]);
     else
-        put_blocks(layout_of(s), code, cols, s->signed_codes ? 1u << (s->bits - 1) : 0,
-                   (uint8_t *)part[0]);
+        put_blocks(layout_of(s), code, cols, flip_of(s), (uint8_t *)part[0]);
 }
 
 void pq_codes_grid(const struct pq_scheme *s, uint64_t cols, void *const part[],
@@ -126,4 +134,82 @@ void pq_codes_grid(const struct pq_scheme *s, uint64_t cols, void *const part[],
         g->step[j] = (g->step[j] - (l.even ? g->low[j] : 0)) / pq_level(&l, last);
         g->low[j] = l.even ? g->low[j] : 0;
     }
+}
+
+/* ---- scales ---- */
+
+/* Where a block of GGUF has its 16-bit floats; 0, 0: one that is both. */
+static const struct {
+    uint8_t scale, offset;
+    bool has_offset;
+} ggml_scales[] = {
+    [2] = {0},
+    [3] = {0, 2, true},
+    [6] = {0},
+    [7] = {0, 2, true},
+    [8] = {0},
+    [10] = {80, 82, true},
+    [11] = {108, 0, false},
+    [12] = {0, 2, true},
+    [13] = {0, 2, true},
+    [14] = {208, 0, false},
+    [20] = {0},
+    [23] = {0},
+};
+
+static struct pq_scales ggml_block_scales(const struct pq_scheme *s)
+{
+    const uint64_t size = pq_scheme_part_bytes(s, s->block, 0);
+    const bool both = ggml_scales[s->ggml_type].has_offset;
+    return (struct pq_scales){
+        .n = both ? 2 : 1,
+        .span = s->block,
+        .kind = {{both ? PQ_SCALES_STEP : PQ_SCALES_ALL, 0, ggml_scales[s->ggml_type].scale, size},
+                 {PQ_SCALES_LOW, 0, ggml_scales[s->ggml_type].offset, size}},
+        .type = PQ_F16,
+        .rounded = PQ_F16};
+}
+
+struct pq_scales pq_codes_scales(const struct pq_scheme *s, uint64_t cols)
+{
+    assert(pq_codes_known(s));
+    if (s->family == PQ_FAM_GGML)
+        return ggml_block_scales(s);
+    if (s->family == PQ_FAM_FP)
+        return (struct pq_scales){.n = 0, .span = cols};
+    const uint64_t size = pq_dtype_size(s->aux);
+    const bool affine = s->family == PQ_FAM_AFFINE;
+    return (struct pq_scales){.n = affine ? 2 : 1,
+                              .span = s->group ? s->group : cols,
+                              .kind = {{affine ? PQ_SCALES_STEP : PQ_SCALES_ALL, 1, 0, size},
+                                       {PQ_SCALES_LOW, 2, 0, size}},
+                              .type = s->aux,
+                              .rounded =
+                                  s->family == PQ_FAM_INT && s->aux == PQ_F32 ? PQ_F16 : s->aux};
+}
+
+static uint8_t *scale_at(const struct pq_scales *s, int kind, uint64_t i, void *const part[])
+{
+    return (uint8_t *)part[s->kind[kind].part] + s->kind[kind].base + i * s->kind[kind].stride;
+}
+
+float pq_scales_get(const struct pq_scales *s, int kind, uint64_t i, void *const part[])
+{
+    return stored_value(scale_at(s, kind, i, part), 0, s->type);
+}
+
+void pq_scales_put(const struct pq_scales *s, int kind, uint64_t i, float v, void *const part[])
+{
+    uint8_t *at = scale_at(s, kind, i, part);
+    if (s->type == PQ_F32)
+        pq_put_le32(at, pq_f32_bits(v));
+    else
+        pq_put_le16(at, s->type == PQ_F16 ? pq_f32_to_f16(v) : pq_f32_to_bf16(v));
+}
+
+float pq_scales_round(const struct pq_scales *s, float v)
+{
+    return s->rounded == PQ_F16    ? pq_f16_to_f32(pq_f32_to_f16(v))
+           : s->rounded == PQ_BF16 ? pq_bf16_to_f32(pq_f32_to_bf16(v))
+                                   : v;
 }

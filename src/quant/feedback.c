@@ -1,15 +1,14 @@
-/* The factor, and rows chosen with it: nearly all work is products of rows of floats, which are the
- * forward pass's kernels. SPDX-License-Identifier: MIT */
+/* The products of inputs and their factor: nearly all work is products of rows of floats, which are
+ * the forward pass's kernels. SPDX-License-Identifier: MIT */
 #include "quant/feedback.h"
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "quant/codes.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { PANEL = 64, TILE = 16, STEP = 32 };
+enum { PANEL = 64, TILE = 16 };
 
 /* ---- the order of columns ---- */
 
@@ -155,6 +154,17 @@ static void turn_round(const struct factor *c)
                 (float)((double)a[j * n + k] / (double)a[j * n + j] * c->size[k] / c->size[j]);
 }
 
+/* Row i of the products themselves, in the matrix's own order. */
+static void fill_products(void *ctx, uint64_t i, int worker)
+{
+    const struct factor *c = (const struct factor *)ctx;
+    float *row = c->f->h + i * c->f->n;
+    (void)worker;
+    for (uint64_t j = 0; j < c->f->n; j++)
+        row[j] = product_at(c->p, i, j);
+    row[i] += (float)c->damp;
+}
+
 /* ---- making ---- */
 
 /* Few rows say little about n columns: more is added to the diagonal (as a share of its mean). */
@@ -195,8 +205,8 @@ static int solve(struct factor *c, const struct column *col, double mean, struct
     return PQ_EFORMAT;
 }
 
-int pq_feedback_make(struct pq_feedback *f, const struct pq_products *p, struct pq_pool *pool,
-                     const char *name, struct pq_err *e)
+int pq_feedback_make(struct pq_feedback *f, const struct pq_products *p, int sweeps,
+                     struct pq_pool *pool, const char *name, struct pq_err *e)
 {
     int rc = PQ_OK;
     const size_t n = (size_t)p->n;
@@ -205,15 +215,19 @@ int pq_feedback_make(struct pq_feedback *f, const struct pq_products *p, struct 
     double mean;
     *f = (struct pq_feedback){.compute = pq_compute_best(NULL),
                               .n = n,
+                              .sweeps = sweeps,
                               .order = (uint32_t *)pq_calloc(n, sizeof *f->order),
-                              .u = (float *)pq_calloc(n, n * sizeof *f->u)};
-    if (!col || !c.size || !f->order || !f->u)
+                              .u = (float *)pq_calloc(n, n * sizeof *f->u),
+                              .h = (float *)pq_calloc(sweeps ? n : 0, n * sizeof *f->h)};
+    if (!col || !c.size || !f->order || !f->u || !f->h)
         PQ_TRY(pq_fail(e, PQ_ENOMEM, "%s: out of memory for %zu x %zu products", name, n, n));
     PQ_TRY(sort_columns(f, p, col, &mean, name, e));
     if (mean == 0)
         PQ_TRY(pq_fail(e, PQ_EFORMAT, "products of %s: no column has any input", name));
     if (solve(&c, col, mean, pool) < 0)
         PQ_TRY(pq_fail(e, PQ_EFORMAT, "products of %s are not those of any inputs", name));
+    if (sweeps)
+        pq_pool_each(pool, n, fill_products, &c);
 out:
     if (rc < 0)
         pq_feedback_free(f);
@@ -226,114 +240,6 @@ void pq_feedback_free(struct pq_feedback *f)
 {
     pq_free(f->order);
     pq_free(f->u);
+    pq_free(f->h);
     *f = (struct pq_feedback){0};
-}
-
-/* ---- choosing codes ---- */
-
-/* TILE rows at once. */
-struct work {
-    const struct pq_feedback *f;
-    const float *x; /* [rows][n] */
-    uint64_t rows;
-    struct pq_levels levels;
-    int last;                    /* code */
-    float *lost;                 /* [TILE][n], in the order of choosing */
-    float *low, *step;           /* [TILE][n] */
-    uint8_t *code;               /* [TILE][n] */
-    float fed_back[TILE * STEP]; /* by the columns before this step */
-};
-
-uint64_t pq_feedback_floats(uint64_t cols)
-{
-    return TILE * (3 * cols + pq_ceil_div(cols, sizeof(float)));
-}
-
-static uint8_t nearest_in_table(const float value[16], float v)
-{
-    uint8_t best = 0;
-    for (uint8_t c = 1; c < 16; c++)
-        best = fabsf(value[c] - v) < fabsf(value[best] - v) ? c : best;
-    return best;
-}
-
-static uint8_t nearest(const struct work *w, float v, float low, float step)
-{
-    const float c = step != 0 ? (v - low) / step : 0;
-    const int last = w->last;
-    if (!w->levels.even)
-        return nearest_in_table(w->levels.value, c);
-    return c <= 0 ? 0 : c >= (float)last ? (uint8_t)last : (uint8_t)(c + 0.5f);
-}
-
-/* Columns order[j0] to order[j1 - 1] of one row. */
-static void choose(const struct work *w, uint64_t r, uint64_t j0, uint64_t j1)
-{
-    const uint64_t n = w->f->n;
-    float *lost = w->lost + r * n;
-    for (uint64_t j = j0; j < j1; j++) {
-        const uint64_t at = r * n + w->f->order[j];
-        const float *u = w->f->u + j * n;
-        float v = w->x[at] + w->fed_back[r * STEP + (j - j0)];
-        for (uint64_t k = j0; k < j; k++)
-            v += u[k] * lost[k];
-        w->code[at] = nearest(w, v, w->low[at], w->step[at]);
-        lost[j] = w->x[at] - (w->low[at] + w->step[at] * pq_level(&w->levels, w->code[at]));
-    }
-}
-
-static void choose_all(struct work *w)
-{
-    const uint64_t n = w->f->n;
-    for (uint64_t j0 = 0, j1; j0 < n; j0 = j1) {
-        j1 = n - j0 < STEP ? n : j0 + STEP;
-        const struct pq_dots d = {.w = w->f->u + j0 * n,
-                                  .w_step = n * sizeof *w->f->u,
-                                  .rows = j1 - j0,
-                                  .cols = j0,
-                                  .x = w->lost,
-                                  .x_step = n,
-                                  .n = w->rows,
-                                  .out = w->fed_back,
-                                  .out_step = STEP};
-        memset(w->fed_back, 0, sizeof w->fed_back);
-        if (j0)
-            w->f->compute->dots[PQ_DENSE_F32](&d);
-        for (uint64_t r = 0; r < w->rows; r++)
-            choose(w, r, j0, j1);
-    }
-}
-
-static void row_parts(const struct pq_encoded *to, uint64_t row, void *part[PQ_MAX_PARTS])
-{
-    for (int i = 0; i < PQ_MAX_PARTS; i++)
-        part[i] = to->at[i] ? to->at[i] + row * to->row_bytes[i] : NULL;
-}
-
-void pq_feedback_run(const struct pq_feedback *f, const struct pq_encoded *to, const float *x,
-                     uint64_t n, float *scratch)
-{
-    const uint64_t cols = f->n;
-    struct work w = {.f = f,
-                     .levels = pq_codes_levels(to->scheme),
-                     .last = (1 << to->scheme->bits) - 1,
-                     .lost = scratch};
-    void *part[PQ_MAX_PARTS];
-    w.low = w.lost + TILE * cols;
-    w.step = w.low + TILE * cols;
-    w.code = (uint8_t *)(w.step + TILE * cols);
-    for (uint64_t at = 0; at < n; at += TILE) {
-        w.rows = n - at < TILE ? n - at : TILE;
-        w.x = x + at * cols;
-        for (uint64_t r = 0; r < w.rows; r++) {
-            const struct pq_grid g = {w.low + r * cols, w.step + r * cols, w.code + r * cols};
-            row_parts(to, at + r, part);
-            pq_codes_grid(to->scheme, cols, part, &g);
-        }
-        choose_all(&w);
-        for (uint64_t r = 0; r < w.rows; r++) {
-            row_parts(to, at + r, part);
-            pq_codes_put(to->scheme, w.code + r * cols, cols, part);
-        }
-    }
 }

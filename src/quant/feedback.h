@@ -5,6 +5,9 @@
  * GPTQ (Frantar et al., arXiv 2210.17323) in the form of LDLQ (Chee et al., arXiv 2307.13304): the
  * same codes from one factorisation without an inverse. Columns come in the order of their inputs'
  * size, largest first; grids are fixed before, so that the order costs nothing in any container.
+ *
+ * Then sweeps go over the columns again: every scale, and every code, moves to where e^T H e of its
+ * row, e = w - q, is least while all others stay.
  * SPDX-License-Identifier: MIT
  */
 #ifndef PQ_QUANT_FEEDBACK_H
@@ -22,15 +25,19 @@ struct pq_products {
     double rows;          /* summed over */
 };
 
+enum { PQ_USUAL_SWEEPS = 3 }; /* the first gains most */
+
 struct pq_feedback {
     const struct pq_compute *compute;
     uint64_t n;
+    int sweeps;
     uint32_t *order; /* [n]: which column comes j-th */
     float *u;        /* [n][n]: u[j][k] = U_kj in that order, k < j */
+    float *h;        /* [n][n]: H itself, what was added to its diagonal included; for sweeps */
 };
 /* `name` is the matrix, for messages. The result does not depend on the number of threads. */
-int pq_feedback_make(struct pq_feedback *f, const struct pq_products *p, struct pq_pool *pool,
-                     const char *name, struct pq_err *e) PQ_MUST_CHECK;
+int pq_feedback_make(struct pq_feedback *f, const struct pq_products *p, int sweeps,
+                     struct pq_pool *pool, const char *name, struct pq_err *e) PQ_MUST_CHECK;
 void pq_feedback_free(struct pq_feedback *f);
 
 /* Encoded rows: part i of row r begins at at[i] + r * row_bytes[i]. */
@@ -39,8 +46,8 @@ struct pq_encoded {
     uint8_t *at[PQ_MAX_PARTS];
     uint64_t row_bytes[PQ_MAX_PARTS];
 };
-/* Chooses the codes of n rows x [n][cols] anew, on the grids that their search has found. scratch
- * has pq_feedback_floats(cols) floats. */
+/* Chooses the codes of n rows x [n][cols] anew, on the grids that their search has found; scales
+ * only move in sweeps. scratch has pq_feedback_floats(cols) floats. */
 void pq_feedback_run(const struct pq_feedback *f, const struct pq_encoded *to, const float *x,
                      uint64_t n, float *scratch);
 uint64_t pq_feedback_floats(uint64_t cols);

@@ -83,6 +83,7 @@ struct inputs {
     double h[N][N];
     uint8_t lower[4 * N * (N + 1) / 2];
     struct pq_products products;
+    int sweeps;
 };
 
 static float noise(uint32_t *seed)
@@ -130,7 +131,7 @@ static int made(struct pq_feedback *f, const struct inputs *in, int threads, str
 {
     struct pq_pool *pool;
     assert_return_code(pq_pool_new(&pool, threads, e), 0);
-    int rc = pq_feedback_make(f, &in->products, pool, "a.weight", e);
+    int rc = pq_feedback_make(f, &in->products, in->sweeps, pool, "a.weight", e);
     pq_pool_free(pool);
     return rc;
 }
@@ -286,6 +287,105 @@ static void test_equal_to_the_paper(void **state)
     pq_free(in);
 }
 
+/* ---- sweeps ---- */
+
+/* The loss that sweeps go down on: with what was added to the diagonal. */
+static double damped(const struct rows *r, const struct inputs *in, const struct pq_feedback *f)
+{
+    double sum = lost(r, in);
+    for (int k = 0; k < ROWS; k++)
+        for (int j = 0; j < N; j++) {
+            const double e = (double)(r->w[k][j] - r->q[k][j]);
+            sum += e * e * ((double)f->h[j * N + j] - in->h[j][j]);
+        }
+    return sum;
+}
+
+static double swept(const struct pq_scheme *s, const struct inputs *in, struct pq_feedback *f,
+                    int sweeps)
+{
+    struct rows *r = rows_new(s, in);
+    f->sweeps = sweeps;
+    fed_back(f, r);
+    const double loss = damped(r, in, f);
+    pq_free(r);
+    return loss;
+}
+
+/* Every sweep goes down, for every scheme whose codes can be chosen; what moved is in the bytes. */
+static void test_sweeps(void **state)
+{
+    struct inputs *in = inputs_new(TOKENS, 3);
+    struct pq_feedback f;
+    struct pq_err e = {0};
+    const struct pq_scheme *s;
+    double gain = 0;
+    int n = 0;
+    (void)state;
+    in->sweeps = 1;
+    assert_return_code(made(&f, in, 2, &e), 0);
+    for (int i = 0; (s = pq_scheme_at(i)) != NULL; i++) {
+        if (s->encoder == PQ_ENC_NONE || !pq_codes_known(s) || s->byte_zeros || N % s->block)
+            continue;
+        const double none = swept(s, in, &f, 0), one = swept(s, in, &f, 1),
+                     three = swept(s, in, &f, 3);
+        if (!(one < none && three <= one * (1 + 1e-5)))
+            fail_msg("%s: %g without sweeps, %g after one, %g after three", s->name, none, one,
+                     three);
+        gain += 1 - three / none;
+        n++;
+    }
+    assert_true(n > 60);
+    assert_true(gain / n > 0.03);
+    pq_feedback_free(&f);
+    pq_free(in);
+}
+
+/* A scale is where the table says: twice as large, and what is proportional to it is. */
+static void scales_are_there(const struct pq_scheme *s)
+{
+    float x[ROW_COLS], low[2][ROW_COLS], step[2][ROW_COLS];
+    uint8_t code[ROW_COLS];
+    struct coded c;
+    void *part[PQ_MAX_PARTS];
+    const struct pq_scales a = pq_codes_scales(s, ROW_COLS);
+    rows_normal(3, x);
+    rows_encode(s, pq_kern_best(NULL), PQ_SOLVER_SEARCH, x, NULL, ROW_COLS, &c);
+    parts_of(&c, part);
+    pq_codes_grid(s, ROW_COLS, part, &(struct pq_grid){low[0], step[0], code});
+    for (int kind = 0; kind < a.n; kind++) {
+        const float was = pq_scales_get(&a, kind, 1, part);
+        assert_true(pq_scales_round(&a, was) == was);
+        pq_scales_put(&a, kind, 1, 2 * was, part);
+        assert_true(pq_scales_get(&a, kind, 1, part) == 2 * was);
+        pq_codes_grid(s, ROW_COLS, part, &(struct pq_grid){low[1], step[1], code});
+        pq_scales_put(&a, kind, 1, was, part);
+        for (uint64_t j = 0; j < ROW_COLS; j++) {
+            const bool mine = j / a.span == 1;
+            const float l = mine && a.kind[kind].of != PQ_SCALES_STEP ? 2 : 1;
+            const float t = mine && a.kind[kind].of != PQ_SCALES_LOW ? 2 : 1;
+            if (fabsf(low[1][j] - l * low[0][j]) > 1e-5f * fabsf(low[0][j]) ||
+                fabsf(step[1][j] - t * step[0][j]) > 3e-4f * fabsf(step[0][j]))
+                fail_msg("%s: kind %d, column %d: %g + %g c, was %g + %g c", s->name, kind, (int)j,
+                         low[1][j], step[1][j], low[0][j], step[0][j]);
+        }
+    }
+}
+
+static void test_scales(void **state)
+{
+    const struct pq_scheme *s;
+    int n = 0;
+    (void)state;
+    for (int i = 0; (s = pq_scheme_at(i)) != NULL; i++)
+        if (s->encoder != PQ_ENC_NONE && pq_codes_known(s) &&
+            pq_codes_scales(s, ROW_COLS).span <= ROW_COLS / 2) {
+            scales_are_there(s);
+            n++;
+        }
+    assert_true(n > 60);
+}
+
 static void test_threads(void **state)
 {
     struct inputs *in = inputs_new(TOKENS, 0);
@@ -369,7 +469,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_codes),   cmocka_unit_test(test_equal_to_the_paper),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_little_is_known),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_sweeps),
+        cmocka_unit_test(test_scales),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
