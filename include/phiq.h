@@ -215,6 +215,33 @@ PQ_API void pq_sensitivity_options_default(struct pq_sensitivity_options *o);
 PQ_API PQ_MUST_CHECK int pq_sensitivity(const struct pq_sensitivity_options *o, char **json,
                                         struct pq_err *e);
 
+/* Strings may be NULL where said. Set with pq_refine_options_default first. */
+struct pq_refine_options {
+    size_t struct_size;    /* sizeof of this struct, set by the default call */
+    const char *model;     /* the quantized model: file or folder */
+    const char *reference; /* the checkpoint that it was made from */
+    const char *text;      /* file of text to learn from */
+    const char *out;       /* file or folder that is written, of the same kind as the model */
+    int steps;             /* 0 = usual */
+    int batch;             /* windows of a step; 0 = usual */
+    int window;            /* tokens of a window; 0 = 512, or the model's limit */
+    double rate;           /* of learning: most that a code moves in a step, in codes; 0 = usual */
+    uint64_t max_windows;  /* of the text; 0 = all */
+    int threads;           /* 0 = all CPUs; the result does not depend on it */
+    const char *cpu_level; /* cap of the kernels: "c", "avx2", ... */
+    int force;             /* replace an existing output */
+    pq_progress_fn *progress;
+    void *progress_ctx;
+};
+PQ_API void pq_refine_options_default(struct pq_refine_options *o);
+
+/* Writes the model again with codes, scales, norms and biases that predict more like the reference:
+ * same schemes, same bytes, every tensor in its place. Keeps some windows of the text apart and
+ * writes nothing (PQ_EINVAL) when the model has not become better on them; *json receives what was
+ * done. Memory: about 30 bytes for each weight. */
+PQ_API PQ_MUST_CHECK int pq_refine(const struct pq_refine_options *o, char **json,
+                                   struct pq_err *e);
+
 /* Tokens of a text, or, with `chat`, of a conversation (JSON: a list of messages, or an object with
  * "messages" and whatever else the template uses) through the model's chat template or the one of
  * this name; NULL: the model's own. */

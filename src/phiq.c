@@ -4,6 +4,7 @@
 #include "convert/convert.h"
 #include "eval/calibrate.h"
 #include "inspect/inspect.h"
+#include "refine/refine.h"
 #include "report/report.h"
 
 #include <stdlib.h>
@@ -211,4 +212,22 @@ int pq_model_rows(const struct pq_model *m, size_t i, uint64_t row0, uint64_t n,
     for (uint64_t r = 0; r < n; r++)
         pq_tensor_row(t, pq_kern_best(NULL), row0 + r, out + r * t->cols);
     return PQ_OK;
+}
+
+void pq_refine_options_default(struct pq_refine_options *o)
+{
+    *o = (struct pq_refine_options){.struct_size = sizeof *o};
+}
+
+int pq_refine(const struct pq_refine_options *o, char **json, struct pq_err *e)
+{
+    json_t *doc;
+    *json = NULL;
+    if (o->struct_size != sizeof *o)
+        return pq_fail(e, PQ_EINVAL,
+                       "options of %zu bytes, expected %zu: set them with "
+                       "pq_refine_options_default",
+                       o->struct_size, sizeof *o);
+    int rc = pq_refine_model(&doc, o, e);
+    return rc < 0 ? rc : to_string(doc, json, e);
 }

@@ -207,3 +207,18 @@ const struct pq_stored *pq_ckpt_find(const struct pq_ckpt *c, const char *name)
     struct pq_stored key = {.name = name};
     return (const struct pq_stored *)bsearch(&key, c->tensor, c->n_tensors, sizeof key, by_name);
 }
+
+bool pq_ckpt_locate(const struct pq_ckpt *c, const void *p, const char **path, uint64_t *at)
+{
+    const struct pq_ckpt_files *f = files_of(c);
+    const uintptr_t here = (uintptr_t)p;
+    for (size_t i = 0; i < f->n_maps; i++) {
+        const uintptr_t first = (uintptr_t)f->map[i].data;
+        if (here >= first && here - first < f->map[i].size) {
+            *path = f->map[i].path;
+            *at = here - first;
+            return true;
+        }
+    }
+    return false;
+}

@@ -50,4 +50,7 @@ int pq_ckpt_open(struct pq_ckpt **out, const char *path, struct pq_err *e) PQ_MU
 void pq_ckpt_close(struct pq_ckpt *c);                                           /* NULL is fine */
 const struct pq_stored *pq_ckpt_find(const struct pq_ckpt *c, const char *name); /* NULL if none */
 
+/* The mapped file, and the offset in it, that borrowed bytes lie at; false for other memory. */
+bool pq_ckpt_locate(const struct pq_ckpt *c, const void *p, const char **path, uint64_t *at);
+
 #endif

@@ -35,6 +35,8 @@ struct pq_args {
     uint64_t split, ram, tokens;
     uint64_t threads;
     int group_size;
+    uint64_t steps, batch;
+    double rate;
     double ratio;
     bool sym, asym, exact, no_history, csv;
     bool force, dry_run, quiet, json, tensors, help;
@@ -136,6 +138,7 @@ int pq_cmd_plan(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_schemes(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_calibrate(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_sensitivity(const struct pq_args *a, struct pq_err *e);
+int pq_cmd_refine(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_eval(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_report(const struct pq_args *a, struct pq_err *e);
 int pq_cmd_compare(const struct pq_args *a, struct pq_err *e);

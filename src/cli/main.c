@@ -94,6 +94,19 @@ const struct pq_verb pq_verbs[] = {
      "  phiq report ./phi-4 --to gguf,openvino --precisions int8,int4,q3_k_m --windows 8\n"
      "  phiq report ./phi-4 out/gguf/*.gguf out/mlx out/onnx out/openvino\n",
      1, PQ_MAX_POS, pq_cmd_report},
+    {"refine", "MODEL --ref CHECKPOINT --text FILE -o PATH [options]",
+     "let a quantized model learn from the checkpoint's predictions",
+     "Reads windows of the text with both, and moves codes, scales, norms and biases along the\n"
+     "gradient of the KL divergence through the whole network. Schemes stay, so that the result "
+     "has\n"
+     "the same bytes in the same places, for any container. Slow, and the least loss; begin with "
+     "what\n"
+     "--solver gptq made. Some windows are kept apart: nothing is written when the model is no "
+     "better\n"
+     "on them. Takes about 30 bytes of memory for each weight.\n"
+     "\n"
+     "  phiq refine out/mlx --ref ./phi-tiny --text calibration.txt -o refined/mlx\n",
+     1, 1, pq_cmd_refine},
     {"schemes", "[options]", "list what each container can be written as",
      "Recipes (placements of schemes over a network's tensors) for --scheme, and schemes of "
      "single\n"
