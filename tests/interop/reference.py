@@ -160,6 +160,14 @@ class Phi:
             return self._product(h, "model.embed_tokens.weight")
         return self._linear(h, "lm_head")
 
+    def greedy(self, ids, n, rule=HUGGING_FACE):
+        """ids and n more, each the likeliest; the whole sequence is computed anew for each token,
+        as Hugging Face does when a LongRoPE model crosses its original context."""
+        ids = list(ids)
+        for _ in range(n):
+            ids.append(int(self.logits(ids, rule)[-1].argmax()))
+        return ids
+
 
 def round_activations(x, block):
     """To 8 bits: the largest of each run of `block` columns becomes 127."""
@@ -181,11 +189,3 @@ class Rounded(Phi):
 
     def _product(self, x, name):
         return super()._product(round_activations(x, self.block) if name in self.names else x, name)
-
-    def greedy(self, ids, n, rule=HUGGING_FACE):
-        """ids and n more, each the likeliest; the whole sequence is computed anew for each token,
-        as Hugging Face does when a LongRoPE model crosses its original context."""
-        ids = list(ids)
-        for _ in range(n):
-            ids.append(int(self.logits(ids, rule)[-1].argmax()))
-        return ids
