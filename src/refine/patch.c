@@ -208,7 +208,7 @@ static int check(const struct patch *p, struct pq_err *e)
 
 /* ---- the whole ---- */
 
-int pq_patch_free(const char *out, bool force, struct pq_err *e)
+int pq_patch_check(const char *out, bool force, struct pq_err *e)
 {
     return force || pq_path_kind(out) == PQ_PATH_NONE
                ? PQ_OK
@@ -231,7 +231,7 @@ int pq_patch_write(const struct pq_student *s, const char *out, bool force, stru
 {
     int rc = PQ_OK;
     struct patch p = {.s = s, .out = out, .folder = pq_path_kind(s->model->path) == PQ_PATH_DIR};
-    PQ_TRY(pq_patch_free(out, force, e)); /* it may have come while the student learned */
+    PQ_TRY(pq_patch_check(out, force, e)); /* it may have come while the student learned */
     PQ_TRY(prepare(&p, e));
     rc = copy_all(&p, e);
     if (rc >= 0)

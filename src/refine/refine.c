@@ -158,7 +158,7 @@ static int prepare(struct run *r, struct pq_err *e)
 {
     int rc = PQ_OK;
     const struct pq_refine_options *o = r->set;
-    PQ_TRY(pq_patch_free(o->out, o->force, e));
+    PQ_TRY(pq_patch_check(o->out, o->force, e));
     PQ_TRY(pq_model_load(&r->m, o->model, e));
     PQ_TRY(pq_model_load(&r->source, o->reference, e));
     if (r->source->net.hp.vocab != r->m->net.hp.vocab)

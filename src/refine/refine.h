@@ -33,7 +33,7 @@ int pq_teacher_loss(struct pq_teacher *t, struct pq_student *s, const uint32_t *
 /* ---- patch.c: a copy of a model with other codes and vectors ---- */
 
 /* May this be written? */
-int pq_patch_free(const char *out, bool force, struct pq_err *e) PQ_MUST_CHECK;
+int pq_patch_check(const char *out, bool force, struct pq_err *e) PQ_MUST_CHECK;
 /* The model's file or folder with what the student has learned, read back before it gets its name.
  */
 int pq_patch_write(const struct pq_student *s, const char *out, bool force,

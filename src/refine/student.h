@@ -81,7 +81,8 @@ struct pq_student {
     float *attention; /* of all workers */
 };
 
-/* Floats that learning needs for each weight, and for each token of a batch. */
+/* What a batch is. Learning takes about 30 bytes for each weight, and for each token of a batch
+ * what pq_layer_tape holds of every layer. */
 struct pq_student_setup {
     uint32_t size, windows;
     int threads;
@@ -112,7 +113,7 @@ void pq_student_linear_back(const struct pq_student *s, const struct pq_linear_b
 
 /* ---- lattice.c: learning of one parameter ---- */
 
-/* Latent weights as near to the source's as the codes allow. */
+/* Memory, and latent weights as near to the source's as the codes allow. */
 int pq_param_begin(struct pq_param *p, const struct pq_student *s, const struct pq_tensor *source,
                    struct pq_err *e) PQ_MUST_CHECK;
 void pq_param_end(struct pq_param *p);
