@@ -40,6 +40,16 @@ static int to_string(json_t *doc, char **out, struct pq_err *e)
     return *out ? PQ_OK : pq_fail(e, PQ_ENOMEM, "out of memory for the report");
 }
 
+/* Were the options set by this library's default call? */
+static int check_size(size_t found, size_t expected, const char *call, struct pq_err *e)
+{
+    return found == expected ? PQ_OK
+                             : pq_fail(e, PQ_EINVAL,
+                                       "options of %zu bytes, expected %zu: set them with "
+                                       "pq_%s_options_default",
+                                       found, expected, call);
+}
+
 void pq_string_free(char *s)
 {
     free(s); /* json_dumps uses malloc */
@@ -54,12 +64,9 @@ int pq_quantize(const struct pq_quantize_options *o, int dry_run, char **report,
 {
     struct pq_run r = {0};
     *report = NULL;
-    if (o->struct_size != sizeof *o)
-        return pq_fail(e, PQ_EINVAL,
-                       "options of %zu bytes, expected %zu: set them with "
-                       "pq_quantize_options_default",
-                       o->struct_size, sizeof *o);
-    int rc = pq_run_open(&r, o, dry_run != 0, e);
+    int rc = check_size(o->struct_size, sizeof *o, "quantize", e);
+    if (rc >= 0)
+        rc = pq_run_open(&r, o, dry_run != 0, e);
     if (rc >= 0 && !dry_run)
         rc = pq_run_write(&r, e);
     if (rc >= 0)
@@ -102,11 +109,9 @@ int pq_eval(const struct pq_eval_options *o, char **json, struct pq_err *e)
 {
     json_t *doc;
     *json = NULL;
-    if (o->struct_size != sizeof *o)
-        return pq_fail(e, PQ_EINVAL,
-                       "options of %zu bytes, expected %zu: set them with pq_eval_options_default",
-                       o->struct_size, sizeof *o);
-    int rc = pq_eval_model(&doc, o, e);
+    int rc = check_size(o->struct_size, sizeof *o, "eval", e);
+    if (rc >= 0)
+        rc = pq_eval_model(&doc, o, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
 
@@ -119,12 +124,9 @@ int pq_calibrate(const struct pq_calibrate_options *o, char **json, struct pq_er
 {
     json_t *doc;
     *json = NULL;
-    if (o->struct_size != sizeof *o)
-        return pq_fail(e, PQ_EINVAL,
-                       "options of %zu bytes, expected %zu: set them with "
-                       "pq_calibrate_options_default",
-                       o->struct_size, sizeof *o);
-    int rc = pq_calibrate_model(&doc, o, e);
+    int rc = check_size(o->struct_size, sizeof *o, "calibrate", e);
+    if (rc >= 0)
+        rc = pq_calibrate_model(&doc, o, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
 
@@ -137,12 +139,9 @@ int pq_report(const struct pq_report_options *o, int dry_run, char **json, struc
 {
     json_t *doc;
     *json = NULL;
-    if (o->struct_size != sizeof *o)
-        return pq_fail(
-            e, PQ_EINVAL,
-            "options of %zu bytes, expected %zu: set them with pq_report_options_default",
-            o->struct_size, sizeof *o);
-    int rc = pq_report_make(&doc, o, dry_run != 0, e);
+    int rc = check_size(o->struct_size, sizeof *o, "report", e);
+    if (rc >= 0)
+        rc = pq_report_make(&doc, o, dry_run != 0, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
 
@@ -155,12 +154,9 @@ int pq_sensitivity(const struct pq_sensitivity_options *o, char **json, struct p
 {
     json_t *doc;
     *json = NULL;
-    if (o->struct_size != sizeof *o)
-        return pq_fail(e, PQ_EINVAL,
-                       "options of %zu bytes, expected %zu: set them with "
-                       "pq_sensitivity_options_default",
-                       o->struct_size, sizeof *o);
-    int rc = pq_sensitivity_model(&doc, o, e);
+    int rc = check_size(o->struct_size, sizeof *o, "sensitivity", e);
+    if (rc >= 0)
+        rc = pq_sensitivity_model(&doc, o, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
 
@@ -223,11 +219,8 @@ int pq_refine(const struct pq_refine_options *o, char **json, struct pq_err *e)
 {
     json_t *doc;
     *json = NULL;
-    if (o->struct_size != sizeof *o)
-        return pq_fail(e, PQ_EINVAL,
-                       "options of %zu bytes, expected %zu: set them with "
-                       "pq_refine_options_default",
-                       o->struct_size, sizeof *o);
-    int rc = pq_refine_model(&doc, o, e);
+    int rc = check_size(o->struct_size, sizeof *o, "refine", e);
+    if (rc >= 0)
+        rc = pq_refine_model(&doc, o, e);
     return rc < 0 ? rc : to_string(doc, json, e);
 }
